@@ -1,0 +1,114 @@
+"""What a fit returns: `Estimates`, and how each voxel's fit ended: `Outcome`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FIELDS", "Estimates", "Field", "Outcome", "Spectrum"]
+
+
+class Outcome(IntEnum):
+    """How a voxel's fit ended. `sentence` is the one wording that logs, reports and docs use."""
+
+    OUTSIDE = 0
+    CONVERGED = 1
+    AT_BOUND = 2
+    ITERATION_LIMIT = 3
+    DSTAR_UNIDENTIFIABLE = 4
+    BAD_SIGNAL = 5
+    GAP = 6
+
+    @property
+    def sentence(self) -> str:
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Outcome.OUTSIDE: "outside the mask",
+    Outcome.CONVERGED: "converged",
+    Outcome.AT_BOUND: "at a bound of f, D or D*",
+    Outcome.ITERATION_LIMIT: "stopped at the iteration limit",
+    Outcome.DSTAR_UNIDENTIFIABLE: "D* not identifiable: f is about 0, or D* about D, within 1.96 standard errors",
+    Outcome.BAD_SIGNAL: "bad signal: NaN, Inf, S0 <= 0 or all zero; not fitted",
+    Outcome.GAP: "duality gap above the tolerance",
+}
+
+
+class Field(NamedTuple):
+    """One per-voxel result: attribute of `Estimates`, key in files, unit and meaning."""
+
+    code: str
+    key: str
+    unit: str
+    meaning: str
+
+
+FIELDS = (
+    Field("S0", "s0", "as the input", "signal at b = 0"),
+    Field("f", "f", "1", "perfusion fraction"),
+    Field("D", "d", "mm²/s", "tissue diffusivity"),
+    Field("Dstar", "dstar", "mm²/s", "pseudo-diffusivity"),
+    Field("rmse", "rmse", "as the input", "root mean square of the residuals"),
+    Field("outcome", "outcome", "1", "how the fit ended: see Outcome"),
+    Field("fstd", "fstd", "1", "standard error or posterior SD of f"),
+    Field("dstd", "dstd", "mm²/s", "standard error or posterior SD of D"),
+    Field("dstarstd", "dstarstd", "mm²/s", "standard error or posterior SD of D*"),
+    Field("gap", "gap", "1", "relative duality gap"),
+    Field("iterations", "iterations", "1", "iterations used"),
+    Field("atoms", "atoms", "1", "number of active atoms"),
+    Field("ess", "ess", "1", "effective sample size"),
+    Field("fmap", "fmap", "1", "posterior maximum of f"),
+    Field("dmap", "dmap", "mm²/s", "posterior maximum of D"),
+    Field("dstarmap", "dstarmap", "mm²/s", "posterior maximum of D*"),
+)
+
+
+class Spectrum(NamedTuple):
+    """Sparse coefficients, CSR rows: voxel × atom, in units of the signal."""
+
+    data: NDArray[np.float32]
+    indices: NDArray[np.int32]
+    indptr: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Parameter estimates of one fit; every array has the shape of the signals without the b axis.
+
+    S0, rmse in units of the signal; f, fstd without unit; D, Dstar, dstd, dstarstd in mm²/s; outcome: `Outcome` codes.
+    Fields that a method does not have are None. A voxel that could not be fitted holds NaN and its outcome.
+    """
+
+    S0: NDArray
+    f: NDArray
+    D: NDArray
+    Dstar: NDArray
+    rmse: NDArray
+    outcome: NDArray[np.uint8]
+    fstd: NDArray | None = None
+    dstd: NDArray | None = None
+    dstarstd: NDArray | None = None
+    gap: NDArray | None = None
+    iterations: NDArray | None = None
+    atoms: NDArray | None = None
+    ess: NDArray | None = None
+    fmap: NDArray | None = None
+    dmap: NDArray | None = None
+    dstarmap: NDArray | None = None
+    spectrum: Spectrum | None = None
+
+    def items(self) -> Iterator[tuple[str, NDArray]]:
+        """(file key, array) of every field that this fit has, in the order of `FIELDS`."""
+        for field in FIELDS:
+            array = getattr(self, field.code)
+            if array is not None:
+                yield field.key, array
+
+    def reshape(self, shape: tuple[int, ...]) -> "Estimates":
+        """The same estimates with every field in `shape`."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "spectrum"}
+        return replace(self, **{name: a.reshape(shape) for name, a in arrays.items() if a is not None})

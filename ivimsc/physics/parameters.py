@@ -1,0 +1,67 @@
+"""The one table of IVIM parameters: symbols, keys, units, default bounds and display ranges.
+
+Everything that names, bounds, stores or draws a parameter reads it from here.
+"""
+
+from dataclasses import dataclass
+
+from ivimsc.errors import InputError
+
+__all__ = ["BY_KEY", "PARAMETERS", "Bounds", "Parameter"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of equation (1).
+
+    Attributes
+    ----------
+    code : name in Python (``S0, f, D, Dstar``)
+    key : name in files (``s0, f, d, dstar``)
+    symbol : name in figures
+    name : name in words
+    unit : unit in the API and in files
+    lower, upper : default bounds, in `unit`
+    display_unit, display_scale : figures show ``value * display_scale`` and say `display_unit`
+    display_range : range of colour bars and axes, in `display_unit`; None where the data decide (S0)
+    """
+
+    code: str
+    key: str
+    symbol: str
+    name: str
+    unit: str
+    lower: float
+    upper: float
+    display_unit: str
+    display_scale: float
+    display_range: tuple[float, float] | None
+
+
+PARAMETERS = (
+    Parameter("S0", "s0", "S₀", "signal at b = 0", "as the input", 0.0, float("inf"), "a.u.", 1.0, None),
+    Parameter("f", "f", "f", "perfusion fraction", "1", 0.0, 1.0, "%", 100.0, (0.0, 60.0)),
+    Parameter("D", "d", "D", "tissue diffusivity", "mm²/s", 0.0, 5e-3, "µm²/ms", 1e3, (0.0, 3.0)),
+    Parameter("Dstar", "dstar", "D*", "pseudo-diffusivity", "mm²/s", 5e-3, 0.2, "µm²/ms", 1e3, (0.0, 120.0)),
+)
+BY_KEY = {parameter.key: parameter for parameter in PARAMETERS}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Box bounds of a fit: f [1], D [mm²/s] and D* [mm²/s], each as (lower, upper); S0 > 0 is free."""
+
+    f: tuple[float, float] = (BY_KEY["f"].lower, BY_KEY["f"].upper)
+    D: tuple[float, float] = (BY_KEY["d"].lower, BY_KEY["d"].upper)
+    Dstar: tuple[float, float] = (BY_KEY["dstar"].lower, BY_KEY["dstar"].upper)
+
+    def __post_init__(self) -> None:
+        for name, lowest, highest in (("f", 0.0, 1.0), ("D", 0.0, float("inf")), ("Dstar", 0.0, float("inf"))):
+            lower, upper = getattr(self, name)
+            if not lowest <= lower < upper <= highest or upper == float("inf"):
+                limit = f"{lowest:g} <= lower < upper" + (f" <= {highest:g}" if highest < float("inf") else "")
+                raise InputError(f"bounds of {name}: found {lower:g}..{upper:g}, expected {limit}")
+        if self.Dstar[0] <= 0:
+            raise InputError(f"bounds of Dstar: found {self.Dstar[0]:g}..{self.Dstar[1]:g}, expected a lower bound > 0")
+        if self.D[1] > self.Dstar[1] or self.D[0] >= self.Dstar[0]:
+            raise InputError(f"bounds: found D {self.D} and Dstar {self.Dstar}, expected the range of Dstar above that of D")
