@@ -1,0 +1,33 @@
+"""Signals brought to a largest value of 1, and those that cannot be fitted told apart."""
+
+import numpy as np
+from numba import njit
+
+from ivimsc.kernels.compiling import JIT
+
+__all__ = ["load_scaled", "scales"]
+
+_SMALLEST = np.float32(1.1754944e-38)  # below it float32 is denormal and 1 / scale overflows
+
+
+@njit(**JIT)
+def scales(signals, scale):
+    """scale (voxel,): max |signal| over b, or 0 for a bad signal.
+
+    Bad is a signal (voxel, b) with NaN or Inf, all zero, or not above 0 at the smallest b (the first: S0 <= 0).
+    """
+    for v in range(len(signals)):
+        largest = np.float32(0.0)
+        finite = True
+        for value in signals[v]:
+            finite &= bool(np.isfinite(value))
+            largest = max(largest, abs(value))
+        scale[v] = largest if finite and signals[v, 0] > 0 and largest >= _SMALLEST else np.float32(0.0)
+
+
+@njit(**JIT)
+def load_scaled(w, lane, signals, v, scale):
+    """Copy signal `v` divided by `scale` into `lane` of w (b, lanes); zeros where the signal is bad (scale 0)."""
+    inverse = np.float32(1.0) / scale if scale > 0 else np.float32(0.0)
+    for i in range(len(w)):
+        w[i, lane] = signals[v, i] * inverse if scale > 0 else np.float32(0.0)

@@ -1,0 +1,219 @@
+"""Bi-exponential least squares in lanes: the amplitudes solved for, D and D* by second-order steps.
+
+Equation (1) is a e1 + c e2 with e1 = exp(-b D), e2 = exp(-b D*), a = S0 (1 - f), c = S0 f. Given D and D*, the best
+amplitudes are a linear problem of two unknowns in the cone f_low <= f <= f_high (or on the line a + c = S0 where S0 is
+known), solved exactly (`amplitudes`). What is left is a function of D and log D*, whose gradient and full Hessian follow
+from sums over b (`slopes`): variable projection (Golub and Pereyra, SIAM J. Numer. Anal. 10:413, 1973; full second
+order instead of Gauss-Newton, because the valley along D* is curved and the steps of Gauss-Newton crawl in it).
+
+Inside: signals scaled to a largest value of 1, b in ms/µm², D and D* in µm²/ms, so that all numbers are of order 1.
+Scratch memory of 16 lanes: `w` (b, 3 · LANES) float32 holds signal, e1, e2; `t` (ROWS · LANES,) float32 holds the rows
+named below. Constant offsets in one array let LLVM prove that rows do not overlap.
+"""
+
+import numpy as np
+from numba import njit
+
+from ivimsc.kernels.compiling import LANE_JIT
+from ivimsc.kernels.lanes import LANES, exp32
+from ivimsc.kernels.small_matrices import bilinear2, inverse2
+
+__all__ = ["ROWS", "amplitudes", "exponentials", "residuals", "step"]
+
+L = LANES
+FLOOR = np.float32(1e-6)  # about 10 float32 epsilons: columns closer than this are one column
+ZERO, ONE, HALF, TINY = np.float32(0.0), np.float32(1.0), np.float32(0.5), np.float32(1e-30)
+
+# Rows of `t`. Trial point, sums over b without data, with data, with residuals; then the best point so far.
+D, P, A, C = 0 * L, 1 * L, 2 * L, 3 * L  # trial D, D*, amplitudes of tissue and blood
+G11, G12, G22 = 4 * L, 5 * L, 6 * L  # Σ e1 e1, e1 e2, e2 e2
+A11, A12, A22 = 7 * L, 8 * L, 9 * L  # the same weighted by b
+B11, B12, B22 = 10 * L, 11 * L, 12 * L  # the same weighted by b²
+Y1, Y2 = 13 * L, 14 * L  # Σ y e1, y e2
+R1, R2, RB1, RB2, RBB1, RBB2 = 15 * L, 16 * L, 17 * L, 18 * L, 19 * L, 20 * L  # Σ r e1, r e2, r b e1, ... r b² e2
+RR = 21 * L  # Σ r²
+M11, M12, M22 = 22 * L, 23 * L, 24 * L  # inverse Gram matrix of the free amplitudes
+BD, BP, BA, BC, BRR = 25 * L, 26 * L, 27 * L, 28 * L, 29 * L  # best D, D*, amplitudes, Σ r²
+GD, GP, HDD, HDP, HPP, SD, SP = 30 * L, 31 * L, 32 * L, 33 * L, 34 * L, 35 * L, 36 * L  # gradient, Hessian, scales
+LAMBDA, COUNT, DONE, YY = 37 * L, 38 * L, 39 * L, 40 * L
+ROWS = 41
+
+
+@njit(**LANE_JIT)
+def exponentials(w, t, b):
+    """e1 and e2 at the trial point into `w`, and every sum over b that does not need the amplitudes."""
+    for k in range(G11, R1):
+        t[k] = ZERO
+    for i in range(len(b)):
+        row = w[i]
+        bi = b[i]
+        bb = bi * bi
+        for l in range(L):
+            y = row[l]
+            e1 = exp32(-bi * t[D + l])
+            e2 = exp32(-bi * t[P + l])
+            row[L + l] = e1
+            row[2 * L + l] = e2
+            t[Y1 + l] += y * e1
+            t[Y2 + l] += y * e2
+            g11 = e1 * e1
+            g12 = e1 * e2
+            g22 = e2 * e2
+            t[G11 + l] += g11
+            t[G12 + l] += g12
+            t[G22 + l] += g22
+            t[A11 + l] += bi * g11
+            t[A12 + l] += bi * g12
+            t[A22 + l] += bi * g22
+            t[B11 + l] += bb * g11
+            t[B12 + l] += bb * g12
+            t[B22 + l] += bb * g22
+
+
+@njit(**LANE_JIT)
+def edge(g11, g12, g22, y1, y2, f):
+    """On the edge of the cone where the fraction is `f`: (decrease of ½ Σ r², amplitude S0 >= 0, 1 / |column|²)."""
+    u = ONE - f
+    inverse = ONE / max(u * u * g11 + ONE * (u * f + u * f) * g12 + f * f * g22, TINY)
+    projection = max(u * y1 + f * y2, ZERO)
+    return projection * projection * inverse, projection * inverse, inverse
+
+
+@njit(**LANE_JIT)
+def amplitudes(t, f_low, f_high):
+    """Best amplitudes in the cone f_low <= f <= f_high, and M, the inverse Gram matrix of those that are free."""
+    for l in range(L):
+        g11, g12, g22 = t[G11 + l], t[G12 + l], t[G22 + l]
+        y1, y2 = t[Y1 + l], t[Y2 + l]
+        m11, m12, m22 = inverse2(g11, g12, g22, FLOOR)
+        a = m11 * y1 + m12 * y2
+        c = m12 * y1 + m22 * y2
+        s = a + c
+        inside = (c >= f_low * s) & (c <= f_high * s) & (s > ZERO)
+        gain_low, s_low, i_low = edge(g11, g12, g22, y1, y2, f_low)
+        gain_high, s_high, i_high = edge(g11, g12, g22, y1, y2, f_high)
+        low = gain_low >= gain_high
+        s = s_low if low else s_high
+        i = i_low if low else i_high
+        f = f_low if low else f_high
+        u = ONE - f
+        t[A + l] = a if inside else s * u
+        t[C + l] = c if inside else s * f
+        t[M11 + l] = m11 if inside else i * u * u
+        t[M12 + l] = m12 if inside else i * u * f
+        t[M22 + l] = m22 if inside else i * f * f
+
+
+@njit(**LANE_JIT)
+def amplitudes_known_s0(t, s0, f_low, f_high):
+    """Best fraction in f_low..f_high with a + c = S0 (a row of `t`-like lanes), and M along the direction (-1, 1)."""
+    for l in range(L):
+        g11, g12, g22 = t[G11 + l], t[G12 + l], t[G22 + l]
+        column = max(g11 - g12 - g12 + g22, FLOOR * (g11 + g22))
+        s = s0[l]
+        c = (t[Y2 + l] - t[Y1 + l] - s * (g12 - g11)) / column
+        inside = (c > f_low * s) & (c < f_high * s)
+        c = min(max(c, f_low * s), f_high * s)
+        m = ONE / column if inside else ZERO
+        t[A + l] = s - c
+        t[C + l] = c
+        t[M11 + l] = m
+        t[M12 + l] = -m
+        t[M22 + l] = m
+
+
+@njit(**LANE_JIT)
+def residuals(w, t, b):
+    """Sums over b of the residuals at the trial point, from the residuals themselves: no cancellation."""
+    for k in range(R1, M11):
+        t[k] = ZERO
+    for i in range(len(b)):
+        row = w[i]
+        bi = b[i]
+        for l in range(L):
+            e1 = row[L + l]
+            e2 = row[2 * L + l]
+            r = row[l] - t[A + l] * e1 - t[C + l] * e2
+            t[RR + l] += r * r
+            r1 = r * e1
+            r2 = r * e2
+            t[R1 + l] += r1
+            t[R2 + l] += r2
+            r1 *= bi
+            r2 *= bi
+            t[RB1 + l] += r1
+            t[RB2 + l] += r2
+            t[RBB1 + l] += r1 * bi
+            t[RBB2 + l] += r2 * bi
+
+
+@njit(**LANE_JIT)
+def judge(t):
+    """Keep the trial point where it is no worse than the best, with its gradient and Hessian in (D, log D*)."""
+    for l in range(L):
+        a, c, p = t[A + l], t[C + l], t[P + l]
+        m11, m12, m22 = t[M11 + l], t[M12 + l], t[M22 + l]
+        r1, r2 = t[R1 + l], t[R2 + l]
+        rb1, rb2 = t[RB1 + l], p * t[RB2 + l]
+        # mixed derivatives of ½ Σ r² along (a, c) and D, (a, c) and log D*
+        had, hcd = rb1 - a * t[A11 + l], -a * t[A12 + l]
+        hap, hcp = -c * p * t[A12 + l], rb2 - c * p * t[A22 + l]
+        # rounding leaves the amplitudes slightly off: r1, r2 tell how much, and M takes it into the gradient
+        gd = a * rb1 + bilinear2(had, hcd, m11, m12, m22, r1, r2)
+        gp = c * rb2 + bilinear2(hap, hcp, m11, m12, m22, r1, r2)
+        sd = a * a * t[B11 + l]
+        sp = c * c * p * p * t[B22 + l]
+        hdd = sd - a * t[RBB1 + l] - bilinear2(had, hcd, m11, m12, m22, had, hcd)
+        hpp = sp + c * rb2 - c * p * p * t[RBB2 + l] - bilinear2(hap, hcp, m11, m12, m22, hap, hcp)
+        hdp = a * c * p * t[B12 + l] - bilinear2(had, hcd, m11, m12, m22, hap, hcp)
+        better = t[RR + l] <= t[BRR + l]
+        t[BRR + l] = t[RR + l] if better else t[BRR + l]
+        t[BD + l] = t[D + l] if better else t[BD + l]
+        t[BP + l] = p if better else t[BP + l]
+        t[BA + l] = a + m11 * r1 + m12 * r2 if better else t[BA + l]
+        t[BC + l] = c + m12 * r1 + m22 * r2 if better else t[BC + l]
+        t[GD + l] = gd if better else t[GD + l]
+        t[GP + l] = gp if better else t[GP + l]
+        t[HDD + l] = hdd if better else t[HDD + l]
+        t[HDP + l] = hdp if better else t[HDP + l]
+        t[HPP + l] = hpp if better else t[HPP + l]
+        t[SD + l] = max(sd, TINY) if better else t[SD + l]
+        t[SP + l] = max(sp, TINY) if better else t[SP + l]
+        grown = max(t[LAMBDA + l] * np.float32(8.0), np.float32(1e-2))
+        shrunk = t[LAMBDA + l] * np.float32(0.1)
+        shrunk = shrunk if shrunk > np.float32(1e-4) else ZERO
+        t[LAMBDA + l] = shrunk if better else grown
+
+
+@njit(**LANE_JIT)
+def step(t, d_low, d_high, p_low, p_high, tolerance):
+    """Next trial point: a damped Newton step in the box, from the best point; DONE where it promises too little.
+
+    The Hessian is scaled by the Gauss-Newton diagonal; where it is indefinite, its eigenvalues are shifted to be
+    positive. A variable at its bound with the gradient pointing outwards is held.
+    """
+    for l in range(L):
+        d, p = t[BD + l], t[BP + l]
+        gd, gp = t[GD + l], t[GP + l]
+        hold_d = ((d <= d_low) & (gd >= ZERO)) | ((d >= d_high) & (gd <= ZERO))
+        hold_p = ((p <= p_low) & (gp >= ZERO)) | ((p >= p_high) & (gp <= ZERO))
+        id_, ip = ONE / np.sqrt(t[SD + l]), ONE / np.sqrt(t[SP + l])
+        gd = ZERO if hold_d else gd * id_
+        gp = ZERO if hold_p else gp * ip
+        hdd = ONE if hold_d else t[HDD + l] * id_ * id_
+        hpp = ONE if hold_p else t[HPP + l] * ip * ip
+        hdp = ZERO if hold_d | hold_p else t[HDP + l] * id_ * ip
+        half = HALF * (hdd - hpp)
+        lowest = HALF * (hdd + hpp) - np.sqrt(half * half + hdp * hdp)
+        shift = t[LAMBDA + l] + max(-(lowest + lowest), ZERO) + np.float32(1e-7)
+        i11, i12, i22 = inverse2(hdd + shift, hdp, hpp + shift, FLOOR * np.float32(0.1))
+        sd = -(i11 * gd + i12 * gp)
+        sp = -(i12 * gd + i22 * gp)
+        new_d = min(max(d + sd * id_, d_low), d_high)
+        new_p = min(max(p * exp32(min(max(sp * ip, -ONE), ONE)), p_low), p_high)
+        promised = -(gd * sd + gp * sp) - HALF * (hdd * sd * sd + hpp * sp * sp) - hdp * sd * sp
+        small = promised <= max(tolerance * t[BRR + l], np.float32(1e-13) * t[YY + l])
+        t[DONE + l] = ONE if small | ((new_d == d) & (new_p == p)) else ZERO
+        t[COUNT + l] += ONE
+        t[D + l] = new_d
+        t[P + l] = new_p
