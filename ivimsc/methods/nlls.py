@@ -137,7 +137,7 @@ def _kernel(start, stop, signals, b, s0, sigma, table, limits, result, outcome):
     scales(block, scale)
     starts = np.empty((len(block), 2 * STARTS), np.float32)
     found = np.empty((len(block), 6), np.float32)
-    find_starts(block, scale, table, starts)
+    find_starts(block, scale, table, limits.d_low, limits.d_high, starts)
     _search(block, scale, b, s0, starts, limits, found)
     finish(start, scale, b, found, sigma, s0 > 0, limits, result, outcome)
 
