@@ -1,0 +1,1 @@
+"""Small committed truth: literature values and the placenta phantom (see README.md)."""
