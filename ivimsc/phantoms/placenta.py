@@ -59,7 +59,7 @@ def _paint_placenta(canvas: Canvas, axes: Axes, depth: NDArray[np.float32]) -> N
     height = THICKNESS * np.sqrt(np.clip(1 - along**1.5, 0, None))  # full over most of the arc, then a rounded edge
     height = height * (1 + 0.07 * np.clip(field(axes, 20.0, ANATOMY, 1), -2, 2))
     inside = (depth > 0) & (depth < height) & (y > -20)
-    centres, edge = _lobules(angle * 95, z)
+    centres, edge = _lobules(angle * 95, 0.6 * z)  # lobules are longer along the uterus
     # A septum stands on the basal plate and ends before the chorionic plate.
     reach = height * (0.72 + 0.12 * np.clip(field(axes, 16.0, ANATOMY, 2), -1.5, 1.5))
     septum = (edge < 1.5 * np.sqrt(np.clip(1 - depth / np.maximum(reach, 1e-3), 0, None)) + 0.2) & (depth < reach)
