@@ -62,7 +62,9 @@ class Protocol:
     def average(self, volumes: NDArray) -> NDArray[np.float32]:
         """Mean over the volumes of each shell: (…, volume) -> (…, b). A NaN in one volume stays a NaN."""
         if volumes.shape[-1:] != self.shell.shape:
-            raise InputError(f"signals: found {volumes.shape[-1:]} volumes, expected {len(self.shell)}, one per b-value")
+            raise InputError(
+                f"signals: found {volumes.shape[-1:]} volumes, expected {len(self.shell)}, one per b-value"
+            )
         signals = np.empty((*volumes.shape[:-1], len(self.bvalues)), np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # beyond float32, and Inf - Inf: Inf and NaN say so
             for b in range(len(self.bvalues)):

@@ -1,0 +1,137 @@
+"""Files are written whole: under a temporary name beside the target, to disk, then one atomic rename.
+
+A failure at any moment leaves the target as it was, and is told in one line.
+"""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ivimsc.errors import InputError, IvimscError
+
+__all__ = ["FailSafeFile", "refuse_existing", "sync", "told", "written_together", "written_whole"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def told(path: str | Path, expected: str = "a place that can be written to") -> Iterator[None]:
+    """Turn an OSError about `path` into the one line that a user sees (InputError, or IvimscError for a full disk)."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).splitlines()[0]
+        if error.errno in _FULL:
+            raise IvimscError(f"{path}: {os.strerror(error.errno)}; nothing was left half-written there") from error
+        if error.errno in (None, errno.EIO):
+            raise IvimscError(f"{path}: {reason}") from error
+        raise InputError(f"{path}: {reason}, expected {expected}") from error
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raise InputError if `path` is there and `force` is not given, or if it is a folder."""
+    with told(path):
+        if path.is_dir():
+            raise InputError(f"{path}: found a folder, expected the name of a file to write")
+        if not force and path.exists():
+            raise InputError(f"{path}: found an existing file, expected a new name, or --force to replace it")
+
+
+def sync(path: Path) -> None:
+    """Wait until the content of `path` is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def written_together(paths: Sequence[Path], force: bool = False) -> Iterator[list[Path]]:
+    """Temporary names for `paths`, renamed to them when the block ends well, and removed when it does not.
+
+    Raises
+    ------
+    InputError
+        if a path exists and `force` is not given (before anything is written), or cannot be written
+    IvimscError
+        if the disk is full
+    """
+    for path in paths:
+        refuse_existing(path, force)
+    token = f"{os.getpid()}-{secrets.token_hex(3)}"
+    temporary = [path.with_name(f".{path.name}.{token}.tmp") for path in paths]
+    try:
+        with told(paths[0].parent if len(paths) > 1 else paths[0]):
+            yield temporary
+            for name in temporary:
+                sync(name)
+            for name, path in zip(temporary, paths, strict=True):
+                os.replace(name, path)
+    finally:
+        for name in temporary:
+            name.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_whole(path: str | Path, force: bool = False) -> Iterator[Path]:
+    """As `written_together`, for one file."""
+    with written_together([Path(path)], force) as (temporary,):
+        yield temporary
+
+
+class FailSafeFile:
+    """A new file for libraries that do not survive a failed write: it keeps the error and pretends that all is well.
+
+    After a failed write HDF5 crashes the process when it ends, even though Python saw and handled the error. So the
+    error is kept here, later writes go nowhere, and `check` raises it once HDF5 is out of the way.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "x+b", buffering=0)  # closed by close()
+        self._error: BaseException | None = None
+
+    def check(self) -> None:
+        """Raise the error that a write met, if there was one."""
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        self._file.close()
+
+    def write(self, data: memoryview) -> int:
+        try:
+            rest = memoryview(data).cast("B")
+            while self._error is None and len(rest):  # a write to a nearly full disk is cut short without an error
+                rest = rest[self._file.write(rest) :]
+        except BaseException as error:  # kept for check(); KeyboardInterrupt must not end a call of HDF5 either
+            self._error = error
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            if self._error is None:
+                self._file.truncate(size)
+        except BaseException as error:  # kept for check(), as above
+            self._error = error
+        return size or 0
+
+    def readinto(self, buffer: memoryview) -> int:
+        got = self._file.readinto(buffer) or 0
+        memoryview(buffer)[got:] = bytes(len(buffer) - got)  # what was never written reads as zero, as in a sparse file
+        return len(buffer)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        pass  # unbuffered

@@ -1,0 +1,213 @@
+"""The estimate store: what one fit found, and the crash-safe way to it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivimsc import __version__
+from ivimsc.errors import InputError
+from ivimsc.estimates import FIELDS, Estimates, Spectrum
+from ivimsc.files import FailSafeFile
+from ivimsc.store.hdf5 import BLOCK, ESTIMATES, File, Store, checked, column, created, describe
+from ivimsc.store.journal import Journal, to_json
+
+__all__ = ["EstimateStore", "PartFile", "StoredDictionary"]
+
+
+class StoredDictionary(NamedTuple):
+    """The dictionary that a spectrum refers to: the grids D and Dstar [mm²/s] and, where stored, atoms (b, atom)."""
+
+    D: NDArray[np.float64]
+    Dstar: NDArray[np.float64]
+    atoms: NDArray | None = None
+
+
+class EstimateStore(Store):
+    """An estimate store, open for reading: ``store["f"]`` or ``store.read().f``. Use as a context manager.
+
+    Attributes: method, options (dict), bvalues [s/mm²], device, threads, seconds, notes (list), keys (the fields),
+    index, geometry, source, source_sha256, signals_sha256, attrs.
+    """
+
+    FORMAT = ESTIMATES
+
+    def _load(self, attributes: Mapping[str, Any]) -> None:
+        self._fields = self._file["estimates"]
+        self.keys = [field.key for field in FIELDS if field.key in self._fields]
+        missing = [field.key for field in FIELDS[:6] if field.key not in self._fields]
+        if missing:
+            raise InputError(
+                f"{self.path}: found no estimates/{missing[0]}, expected {', '.join(f.key for f in FIELDS[:6])}"
+            )
+        self.method, self.device = str(attributes["method"]), str(attributes["device"])
+        self.options: dict[str, Any] = json.loads(attributes["options"])
+        self.notes: list[str] = json.loads(attributes["notes"])
+        self.threads, self.seconds = int(attributes["threads"]), float(attributes["seconds"])
+        self.bvalues = np.array(attributes["bvalues"], np.float64)
+        self._require_lengths("", {"index": len(self.index)})
+        self._require_lengths("estimates/", {key: len(self._fields[key]) for key in self.keys})
+
+    def __len__(self) -> int:
+        return len(self._fields["s0"])
+
+    def __getitem__(self, key: str) -> NDArray:
+        """The whole field `key` (voxel,)."""
+        if key not in self.keys:
+            raise InputError(f"{self.path}: found no field {key!r}, expected one of {', '.join(self.keys)}")
+        with checked(self.path):
+            return self._fields[key][:]
+
+    def read(self, start: int = 0, stop: int | None = None) -> Estimates:
+        """The estimates of the voxels start..stop (all of them by default), without the spectrum."""
+        with checked(self.path):
+            arrays = {field.code: self._fields[field.key][start:stop] for field in FIELDS if field.key in self.keys}
+        return Estimates(**arrays)
+
+    @cached_property
+    def spectrum(self) -> Spectrum | None:
+        """The sparse coefficients of all voxels; None for a method without a dictionary."""
+        if "spectrum" not in self._file:
+            return None
+        with checked(self.path):
+            return Spectrum(*(self._file["spectrum"][name][:] for name in Spectrum._fields))
+
+    @cached_property
+    def dictionary(self) -> StoredDictionary | None:
+        """The grids behind `spectrum`; None for a method without a dictionary."""
+        if "dictionary" not in self._file:
+            return None
+        with checked(self.path):
+            group = self._file["dictionary"]
+            return StoredDictionary(group["d"][:], group["dstar"][:], group["atoms"][:] if "atoms" in group else None)
+
+
+class PartFile:
+    """The crash-safe way to an estimate store: append finished chunks, then `finish`; see `ivimsc.journal`.
+
+    Until `finish` has renamed the whole store into place, nothing exists under its name but ``NAME.part`` and its
+    journal, from which another process resumes. Use as a context manager, which closes and keeps them.
+    """
+
+    def __init__(self, path: str | Path, header: Mapping[str, Any], resume: bool = False, force: bool = False) -> None:
+        self.path, self._force = Path(path), force
+        self._journal = Journal(path, header, resume, force)
+        self._header = dict(header)
+
+    @classmethod
+    def open(cls, path: str | Path, header: Mapping[str, Any], resume: bool = False, force: bool = False) -> Self:
+        """Start the estimate store `path`, or go on with it; `header` from `PartFile.header`.
+
+        Raises
+        ------
+        InputError
+            if the store exists (without `force`); if a part file exists (without `resume` or `force`), belongs to
+            another fit, or is being written by another process. `force` without `resume` starts anew.
+        """
+        return cls(path, header, resume, force)
+
+    @staticmethod
+    def header(voxels: Any, method: str, options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        """What makes two fits the same fit: signals, method, options, b-values, version, and whatever `more` names."""
+        same = {"method": method, "options": dict(options), "bvalues": voxels.bvalues, "voxels": len(voxels)}
+        return same | {"signals_sha256": voxels.signals_sha256, "ivimsc_version": __version__} | more
+
+    @property
+    def done(self) -> int:
+        """Voxels finished, from the first."""
+        return self._journal.done
+
+    def append(self, estimates: Estimates) -> None:
+        """Add the next chunk of voxels; once this returns, `kill -9` cannot lose it."""
+        arrays = {key: np.asarray(values) for key, values in estimates.items()}
+        arrays = {key: v.astype("<f4") if v.dtype.kind == "f" else v for key, v in arrays.items()}
+        if estimates.spectrum is not None:
+            data, indices, indptr = estimates.spectrum
+            arrays["spectrum/data"] = np.asarray(data, "<f4")
+            arrays["spectrum/indices"] = np.asarray(indices, "<i4")
+            arrays["spectrum/indptr"] = np.diff(indptr).astype("<i8")  # row lengths; added up in finish
+        self._journal.append(self.done + len(estimates.f), arrays)
+
+    def finish(
+        self,
+        voxels: Any,
+        *,
+        device: str,
+        threads: int,
+        seconds: float,
+        notes: Sequence[str] = (),
+        dictionary: Any | None = None,
+    ) -> Path:
+        """Turn the chunks into the estimate store, in one atomic rename, and remove the part file.
+
+        `voxels`: what was fitted (index, geometry, source, attrs); `dictionary`: with D, Dstar and perhaps atoms.
+        """
+        if self.done != len(voxels):
+            raise InputError(f"{self.path}: found {self.done} voxels fitted, expected {len(voxels)}")
+        about = {name: getattr(voxels, name) for name in ("source", "source_sha256", "attrs")}
+        about |= {name: self._header[name] for name in ("method", "bvalues", "signals_sha256")}
+        about |= {"device": device, "threads": threads, "seconds": seconds}
+        about |= {"options": to_json(self._header["options"]), "notes": to_json(list(notes))}
+        with created(self.path, self._force) as (file, guard):
+            describe(file, ESTIMATES, voxels.geometry, about)
+            _copy_index(file, voxels, guard)
+            _copy_records(file, self._journal, len(voxels), guard)
+            if dictionary is not None:
+                grids = {"d": dictionary.D, "dstar": dictionary.Dstar, "atoms": getattr(dictionary, "atoms", None)}
+                for name, grid in grids.items():
+                    if grid is not None:
+                        file[f"dictionary/{name}"] = np.asarray(grid)
+        self._journal.remove()
+        return self.path
+
+    def close(self) -> None:
+        self._journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _copy_index(file: File, voxels: Any, guard: FailSafeFile) -> None:
+    places = column(file, "index", (len(voxels), 3), np.int32)
+    for start in range(0, len(voxels), BLOCK):
+        places[start : start + BLOCK] = voxels.index[start : start + BLOCK]
+        guard.check()
+
+
+def _copy_records(file: File, journal: Journal, n: int, guard: FailSafeFile) -> None:
+    """Stream the records of a part file into /estimates and /spectrum, one record in memory at a time."""
+    columns, at = {}, {}
+    for key, (dtype, length) in _totals(journal).items():
+        name = key if "/" in key else f"estimates/{key}"
+        columns[key] = column(file, name, (length + (key == "spectrum/indptr"),), dtype)
+        at[key] = 0
+    entries = 0
+    for record in journal.records:
+        for key, values in journal.read(record).items():
+            stop = at[key] + len(values)
+            if key == "spectrum/indptr":
+                values = entries + np.cumsum(values)
+                entries = int(values[-1]) if len(values) else entries
+                columns[key][at[key] + 1 : stop + 1] = values  # the first is 0, as HDF5 leaves it
+            else:
+                columns[key][at[key] : stop] = values
+            guard.check()
+            at[key] = stop
+
+
+def _totals(journal: Journal) -> dict[str, tuple[str, int]]:
+    """dtype and total length of every array in the records."""
+    totals: dict[str, tuple[str, int]] = {}
+    for record in journal.records:
+        if totals and [(key, dtype) for key, dtype, _ in record.layout] != [(k, t[0]) for k, t in totals.items()]:
+            raise InputError(f"{journal.part}: found chunks with different fields, expected the same in all")
+        for key, dtype, length in record.layout:
+            totals[key] = (dtype, totals.get(key, (dtype, 0))[1] + length)
+    return totals

@@ -1,0 +1,146 @@
+"""The voxel store: what there is to fit."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ivimsc.errors import InputError
+from ivimsc.store.hdf5 import BLOCK, VOXELS, Dataset, Store, checked, column, created, describe
+from ivimsc.store.journal import to_json
+from ivimsc.voxels import Geometry, Voxels
+
+__all__ = ["VoxelStore", "VoxelWriter", "write_voxels"]
+
+
+class VoxelStore(Store):
+    """A voxel store, open for reading; the same attributes as `Voxels`, from disk. Use as a context manager.
+
+    `signals` (voxel, b) and `index` (voxel, 3) are datasets: slice them. `truth` and `tissue` are read on first use.
+
+    Raises
+    ------
+    InputError
+        if the file is missing, not HDF5, truncated, of another format or version, or inconsistent
+    """
+
+    FORMAT = VOXELS
+
+    def _load(self, attributes: Mapping[str, Any]) -> None:
+        self.signals: Dataset = self._file["signals"]
+        self.bvalues: NDArray[np.float64] = self._file["bvalues"][:]
+        self.tissue_names = {int(code): name for code, name in json.loads(attributes["tissue_names"]).items()}
+        if self.signals.ndim != 2 or self.signals.shape[1:] != self.bvalues.shape or self.signals.dtype != np.float32:
+            found = f"{self.signals.dtype} {self.signals.shape}"
+            raise InputError(
+                f"{self.path}: found signals {found}, expected float32 (voxel, b) with {len(self.bvalues)} b-values"
+            )
+        self._require_lengths("", {name: len(self._file[name]) for name in ("index", "tissue") if name in self._file})
+        self._require_lengths("truth/", {name: len(data) for name, data in self._file.get("truth", {}).items()})
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Signals (voxel, b) of the voxels start..stop."""
+        with checked(self.path):
+            return self.signals[start:stop]
+
+    @cached_property
+    def truth(self) -> dict[str, NDArray[np.float32]] | None:
+        """True parameters, arrays (voxel,) under s0, f, d, dstar; None for measured data."""
+        with checked(self.path):
+            return {key: data[:] for key, data in self._file["truth"].items()} if "truth" in self._file else None
+
+    @cached_property
+    def tissue(self) -> NDArray[np.uint8] | None:
+        """Tissue codes (voxel,), named in `tissue_names`; None where the voxels are not labelled."""
+        with checked(self.path):
+            return self._file["tissue"][:] if "tissue" in self._file else None
+
+
+class VoxelWriter:
+    """Write a voxel store of `n` voxels piece by piece; it appears under its name when the block ends, whole.
+
+    Raises
+    ------
+    InputError
+        if the file exists (without `force`) or cannot be written, or if the pieces do not add up to `n` voxels
+    IvimscError
+        if the disk is full
+    """
+
+    def __init__(
+        self, path: str | Path, n: int, bvalues: ArrayLike, geometry: Geometry, force: bool = False, **about: Any
+    ) -> None:
+        """`about`: source, source_sha256, tissue_names, attrs, as in `Voxels`."""
+        self.path, self._n, self._done = Path(path), n, 0
+        self._bvalues, self._geometry, self._about = np.asarray(bvalues, np.float64), geometry, about
+        self._sha256 = hashlib.sha256()
+        self._life = self._writing(force)
+
+    def append(
+        self,
+        signals: NDArray,
+        index: NDArray,
+        truth: Mapping[str, NDArray] | None = None,
+        tissue: NDArray | None = None,
+    ) -> None:
+        """Add voxels: signals (voxel, b), index (voxel, 3) and, with every piece or none, truth and tissue (voxel,)."""
+        signals = np.ascontiguousarray(signals, "<f4")
+        columns = {"signals": signals, "index": np.asarray(index, np.int32)}
+        columns |= {f"truth/{key}": np.asarray(values, np.float32) for key, values in (truth or {}).items()}
+        if tissue is not None:
+            columns["tissue"] = np.asarray(tissue, np.uint8)
+        if self._done == 0:
+            for name in columns.keys() - self._columns.keys():
+                self._columns[name] = column(self._file, name, (self._n,), columns[name].dtype)
+        stop = self._done + len(signals)
+        lengths = {name: len(values) for name, values in columns.items()}
+        if lengths != dict.fromkeys(self._columns, len(signals)) or stop > self._n:
+            raise InputError(f"{self.path}: found pieces of {lengths} rows, expected {len(signals)}, {self._n} in all")
+        for name, values in columns.items():
+            self._columns[name][self._done : stop] = values
+            self._guard.check()
+        self._sha256.update(signals.data)
+        self._done = stop
+
+    @contextmanager
+    def _writing(self, force: bool) -> Iterator[None]:
+        with created(self.path, force) as (self._file, self._guard):
+            about = {"source": "", "source_sha256": "", "attrs": {}} | self._about
+            names = {str(code): name for code, name in about.pop("tissue_names", {}).items()}
+            describe(self._file, VOXELS, self._geometry, about | {"tissue_names": to_json(names)})
+            self._file["bvalues"] = self._bvalues
+            shapes = {"signals": (self._n, len(self._bvalues)), "index": (self._n, 3)}
+            kinds = {"signals": np.float32, "index": np.int32}
+            self._columns = {name: column(self._file, name, shape, kinds[name]) for name, shape in shapes.items()}
+            yield
+            if self._done != self._n:
+                raise InputError(f"{self.path}: found {self._done} voxels, expected {self._n}")
+            self._file.attrs["signals_sha256"] = self._sha256.hexdigest()
+
+    def __enter__(self) -> Self:
+        self._life.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._life.__exit__(*error)
+
+
+def write_voxels(path: str | Path, voxels: Voxels, force: bool = False) -> Path:
+    """Write `voxels` as a voxel store; see `VoxelWriter`."""
+    about = {name: getattr(voxels, name) for name in ("source", "source_sha256", "tissue_names", "attrs")}
+    with VoxelWriter(path, len(voxels), voxels.bvalues, voxels.geometry, force, **about) as writer:
+        for start in range(0, len(voxels), BLOCK):
+            piece = slice(start, start + BLOCK)
+            truth = {key: values[piece] for key, values in voxels.truth.items()} if voxels.truth else None
+            tissue = None if voxels.tissue is None else voxels.tissue[piece]
+            writer.append(voxels.signals[piece], voxels.index[piece], truth, tissue)
+    return Path(path)
