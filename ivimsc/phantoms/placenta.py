@@ -37,9 +37,10 @@ def make(shape: tuple[int, int, int] | None, seed: int) -> Scene:
     core = _paint_placenta(canvas, axes, -uterus - WALL)
     free = canvas.has("amniotic fluid")
     fluid, points = canvas.part(free), tuple(axis[free] for axis in axes)
-    fetus.paint(fluid, points)
-    _paint_cord(fluid, points)
-    canvas.put(free, fluid)
+    if free.any():
+        fetus.paint(fluid, points)
+        _paint_cord(fluid, points)
+        canvas.put(free, fluid)
     return make_scene(canvas, values, (axes, geometry), seed, (("placenta rim", "placenta core", core),))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc.errors import InputError
 from ivimsc.phantoms import Block
 from ivimsc.phantoms.literature import Tissue
 from ivimsc.phantoms.shapes import Axes, field
@@ -75,8 +76,16 @@ def make_scene(
     seed : keys the spread within the tissues
     blends : (tissue a, tissue b, weight (x, y, z)): where either lies, the mean and SD are (1 - weight) a + weight b, so
         that there is no step between the two
+
+    Raises
+    ------
+    InputError
+        for a matrix so coarse that nothing of the picture is in it
     """
     axes, geometry = space
+    if not canvas.labels.any():
+        text = ",".join(str(n) for n in geometry.shape)
+        raise InputError(f"--shape: found {text}, in which no voxel's centre meets the organ; expected a finer matrix")
     index = np.argwhere(canvas.labels.T)[:, ::-1].astype(np.int32)  # x fastest, as in a NIfTI file
     places = tuple(index.T)
     points, tissue = tuple(axis[places] for axis in axes), canvas.labels[places]

@@ -43,7 +43,9 @@ def ellipsoid(
     local = rotate(points, centre, degrees)
     k0 = np.sqrt(sum((p / np.float32(r)) ** 2 for p, r in zip(local, radii, strict=True)))
     k1 = np.sqrt(sum((p / np.float32(r * r)) ** 2 for p, r in zip(local, radii, strict=True)))
-    return (k0 - 1) * k0 / np.maximum(k1, np.float32(1e-6))
+    with np.errstate(invalid="ignore"):
+        distance = (k0 - 1) * k0 / k1
+    return np.where(k1 > 0, distance, np.float32(-min(radii)))  # 0/0 at the very centre
 
 
 def tube(points: Points, path: NDArray, radius: float | NDArray) -> NDArray[np.float32]:
