@@ -25,7 +25,7 @@ from ivimsc.voxels import Voxels
 __all__ = ["DEFAULT_BVALUES", "PHANTOMS", "simulate_phantom", "simulate_signals", "write_phantom"]
 
 DEFAULT_BVALUES = (0.0, 10.0, 20.0, 50.0, 80.0, 100.0, 150.0, 200.0, 300.0, 500.0)  # s/mm²; the paper's section 3
-WRITE_BLOCK = 1 << 20  # voxels simulated between two writes: about 100 MB at ten b-values
+WRITE_BLOCK = 1 << 23  # signals simulated between two writes: about 100 MB with index and truth, at ten b-values
 RICIAN, GAUSSIAN, NONE = range(3)
 
 
@@ -156,15 +156,15 @@ def write_phantom(
         path, len(phantom), b, phantom.geometry, source=f"phantom {name}", tissue_names=phantom.tissue_names,
         attrs=attrs, force=force,
     ) as writer:  # fmt: skip
-        for start, block in _blocks(phantom):
+        for start, block in _blocks(phantom, max(1, WRITE_BLOCK // len(b))):
             signals = _simulate(block, start, b, sigma, noise, seed, launch or choose_device())
             writer.append(signals, block.index, truth=block.truth, tissue=block.tissue)
     return len(phantom)
 
 
-def _blocks(phantom: Phantom) -> Iterator[tuple[int, Block]]:
-    for start in range(0, len(phantom), WRITE_BLOCK):
-        yield start, phantom.read(start, min(start + WRITE_BLOCK, len(phantom)))
+def _blocks(phantom: Phantom, size: int) -> Iterator[tuple[int, Block]]:
+    for start in range(0, len(phantom), size):
+        yield start, phantom.read(start, min(start + size, len(phantom)))
 
 
 def _simulate(block: Block, first: int, b: NDArray, sigma: float, noise: str, seed: int, launch: Launch) -> NDArray:

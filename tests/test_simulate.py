@@ -6,7 +6,8 @@ import pytest
 from ivimsc.errors import InputError
 from ivimsc.kernels.launch import Launch, usable_cores
 from ivimsc.physics.noise import rician_mean, rician_variance
-from ivimsc.simulate import DEFAULT_BVALUES, simulate_phantom, simulate_signals
+from ivimsc.simulate import DEFAULT_BVALUES, simulate_phantom, simulate_signals, write_phantom
+from ivimsc.store import VoxelStore
 
 B = np.array(DEFAULT_BVALUES)
 TWO_THREADS = Launch("cpu", min(2, usable_cores()))
@@ -116,6 +117,35 @@ class TestNoise:
         voxels = simulate_phantom("uniform", [500, 0, 20], voxels=10)
         np.testing.assert_array_equal(voxels.bvalues, [0, 20, 500])
         assert (voxels.signals[:, 0] > voxels.signals[:, 2]).all()
+
+
+class TestStore:
+    @pytest.mark.parametrize(("name", "size"), [("uniform", {"voxels": 5003}), ("placenta", {"shape": (40, 40, 3)})])
+    def test_streamed_equals_in_memory(self, tmp_path, monkeypatch, name, size):
+        monkeypatch.setattr("ivimsc.simulate.WRITE_BLOCK", 7_777)  # 777 voxels of ten b-values
+        n = write_phantom(tmp_path / "a.h5", name, snr=20, seed=4, **size)
+        voxels = simulate_phantom(name, snr=20, seed=4, **size)
+        with VoxelStore(tmp_path / "a.h5") as store:
+            assert len(store) == n == len(voxels)
+            np.testing.assert_array_equal(store.read(0, n), voxels.signals)
+            np.testing.assert_array_equal(store.index[:], voxels.index)
+            np.testing.assert_array_equal(store.tissue, voxels.tissue)
+            for key in voxels.truth:
+                np.testing.assert_array_equal(store.truth[key], voxels.truth[key])
+            assert store.tissue_names == voxels.tissue_names
+            assert store.attrs["snr"] == 20 and store.attrs["phantom"] == name
+            assert store.signals_sha256 == voxels.signals_sha256
+            assert store.geometry.shape == voxels.geometry.shape
+
+    def test_an_existing_file_is_kept_without_force(self, tmp_path):
+        path = tmp_path / "a.h5"
+        path.write_text("precious")
+        with pytest.raises(InputError, match="a.h5"):
+            write_phantom(path, "uniform", voxels=10)
+        assert path.read_text() == "precious"
+        write_phantom(path, "uniform", voxels=10, force=True)
+        with VoxelStore(path) as store:
+            assert len(store) == 10
 
 
 @pytest.mark.parametrize(
