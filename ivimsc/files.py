@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ivimsc.errors import InputError, IvimscError
 
-__all__ = ["FailSafeFile", "refuse_existing", "sync", "told", "written_together", "written_whole"]
+__all__ = ["FailSafeFile", "make_folder", "refuse_existing", "sync", "told", "written_together", "written_whole"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -25,7 +25,7 @@ def told(path: str | Path, expected: str = "a place that can be written to") -> 
     except OSError as error:
         reason = (error.strerror or str(error)).splitlines()[0]
         if error.errno in _FULL:
-            raise IvimscError(f"{path}: {os.strerror(error.errno)}; nothing was left half-written there") from error
+            raise IvimscError(f"{path}: {os.strerror(error.errno)}") from error
         if error.errno in (None, errno.EIO):
             raise IvimscError(f"{path}: {reason}") from error
         raise InputError(f"{path}: {reason}, expected {expected}") from error
@@ -38,6 +38,14 @@ def refuse_existing(path: Path, force: bool) -> None:
             raise InputError(f"{path}: found a folder, expected the name of a file to write")
         if not force and path.exists():
             raise InputError(f"{path}: found an existing file, expected a new name, or --force to replace it")
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder `path` where there is none; raise InputError if it is a file or cannot be written to."""
+    with told(path, "a folder that can be written to"):
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def sync(path: Path) -> None:
@@ -91,7 +99,7 @@ class FailSafeFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "x+b", buffering=0)  # closed by close()
+        self._file = open(path, "x+b", buffering=0)  # noqa: SIM115, closed by close()
         self._error: BaseException | None = None
 
     def check(self) -> None:
@@ -100,9 +108,11 @@ class FailSafeFile:
             raise self._error
 
     def close(self) -> None:
+        """Close the file; an error kept for `check` stays."""
         self._file.close()
 
     def write(self, data: memoryview) -> int:
+        """Write all of `data`, or keep the error."""
         try:
             rest = memoryview(data).cast("B")
             while self._error is None and len(rest):  # a write to a nearly full disk is cut short without an error
@@ -112,6 +122,7 @@ class FailSafeFile:
         return len(data)
 
     def truncate(self, size: int | None = None) -> int:
+        """Set the size, or keep the error."""
         try:
             if self._error is None:
                 self._file.truncate(size)
@@ -120,18 +131,22 @@ class FailSafeFile:
         return size or 0
 
     def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer`."""
         got = self._file.readinto(buffer) or 0
         memoryview(buffer)[got:] = bytes(len(buffer) - got)  # what was never written reads as zero, as in a sparse file
         return len(buffer)
 
     def read(self, size: int = -1) -> bytes:
+        """Read up to `size` bytes."""
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to `offset`."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
+        """Where the file stands."""
         return self._file.tell()
 
     def flush(self) -> None:
-        pass  # unbuffered
+        """Do nothing: the file is unbuffered."""

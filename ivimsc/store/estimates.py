@@ -165,6 +165,7 @@ class PartFile:
         return self.path
 
     def close(self) -> None:
+        """Close the part file and keep it, for a later `open` with `resume`."""
         self._journal.close()
 
     def __enter__(self) -> Self:
@@ -203,7 +204,7 @@ def _copy_records(file: File, journal: Journal, n: int, guard: FailSafeFile) -> 
 
 
 def _totals(journal: Journal) -> dict[str, tuple[str, int]]:
-    """dtype and total length of every array in the records."""
+    """Type and total length of every array in the records."""
     totals: dict[str, tuple[str, int]] = {}
     for record in journal.records:
         if totals and [(key, dtype) for key, dtype, _ in record.layout] != [(k, t[0]) for k, t in totals.items()]:

@@ -72,6 +72,7 @@ class Store:
                 )
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -114,6 +115,7 @@ def describe(file: h5py.File, kind: str, geometry: Geometry, about: Mapping[str,
 
 
 def read_geometry(attributes: Mapping[str, Any]) -> Geometry:
+    """The geometry among the attributes of a store."""
     forms = {name: np.array(attributes[name], np.float64) for name in ("qform", "sform") if name in attributes}
     return Geometry(
         shape=tuple(int(size) for size in attributes["shape"]),
@@ -138,6 +140,7 @@ def open_file(path: Path) -> h5py.File:
 
 
 def require_format(path: Path, file: h5py.File, kind: str) -> None:
+    """Raise InputError if `file` is not a store of `kind`, in the version that this code reads."""
     found, version = file.attrs.get("format"), file.attrs.get("format_version")
     if found != kind:
         other = f"format {found!r}" if found else "an HDF5 file of something else (no format)"

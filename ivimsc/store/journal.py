@@ -48,7 +48,6 @@ class Journal:
 
     Attributes
     ----------
-    done : voxels finished, all from the first
     records : the finished chunks, in order
     """
 
@@ -56,7 +55,8 @@ class Journal:
         self, target: str | Path, header: Mapping[str, Any], resume: bool = False, force: bool = False
     ) -> None:
         """Raise InputError where there is a part file and neither `resume` nor `force` (which starts anew), where it
-        belongs to another fit than `header` says, and where another process is writing it."""
+        belongs to another fit than `header` says, and where another process is writing it.
+        """
         self.target = Path(target)
         self.part = self.target.with_name(self.target.name + ".part")
         self.journal = self.target.with_name(self.target.name + ".part.journal")
@@ -69,8 +69,8 @@ class Journal:
         self._header = json.loads(to_json(dict(header)))
         self.records: list[Record] = []
         with told(self.part):
-            self._lines = open(self.journal, "a+b", buffering=0)
-            self._data = open(self.part, "a+b", buffering=0)
+            self._lines = open(self.journal, "a+b", buffering=0)  # noqa: SIM115, closed by close()
+            self._data = open(self.part, "a+b", buffering=0)  # noqa: SIM115, closed by close()
         try:
             self._lock()
             self._start(resume)
@@ -80,6 +80,7 @@ class Journal:
 
     @property
     def done(self) -> int:
+        """Voxels finished, all from the first."""
         return self.records[-1].stop if self.records else 0
 
     def append(self, stop: int, arrays: Mapping[str, NDArray]) -> None:
@@ -107,6 +108,7 @@ class Journal:
         return arrays
 
     def close(self) -> None:
+        """Close both files and keep them."""
         self._data.close()
         self._lines.close()
 

@@ -1,0 +1,136 @@
+"""Estimates to NIfTI maps, named and described as the BEP016 draft of BIDS has it.
+
+``<stem>_model-ivim_desc-<method>_param-<key>_dwimap.nii.gz`` with a JSON file beside each, and one
+``dataset_description.json`` per folder. All maps of a call appear together, or none.
+"""
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ivimsc import __version__
+from ivimsc.errors import InputError
+from ivimsc.estimates import FIELDS, Field, Outcome
+from ivimsc.files import make_folder, written_together
+from ivimsc.nifti import encode_volume
+from ivimsc.store import EstimateStore
+
+__all__ = ["MAP_KEYS", "map_paths", "map_stem", "write_maps"]
+
+MAP_KEYS = ("s0", "f", "d", "dstar", "rmse", "outcome", "fstd", "dstd", "dstarstd", "gap")
+_THREADS = 2  # maps in the making at once: two volumes in memory
+
+
+def write_maps(
+    estimates: str | Path | EstimateStore, out: str | Path, force: bool = False, stem: str | None = None
+) -> list[Path]:
+    """Write the maps of an estimate store, float32 (outcome uint8), with the affine and codes of the input.
+
+    Voxels that could not be fitted are NaN, everything outside the mask is 0.
+
+    Parameters
+    ----------
+    estimates : the store, or its path
+    out : folder; made if it is not there
+    force : replace maps of the same names
+    stem : how the names begin; by default the store's own name without its ending and method
+
+    Returns
+    -------
+    list of Path
+        the maps, in the order s0, f, d, dstar, rmse, outcome, then what the method has besides
+
+    Raises
+    ------
+    InputError
+        if a map exists (without `force`), or `out` is a file or cannot be written; nothing is written then
+    IvimscError
+        if the disk is full
+    """
+    with ExitStack() as stack:
+        store = estimates if isinstance(estimates, EstimateStore) else stack.enter_context(EstimateStore(estimates))
+        stem = map_stem(store.path, store.method) if stem is None else stem
+        fields = [field for field in FIELDS if field.key in store.keys and field.key in MAP_KEYS]
+        out = Path(out)
+        maps = map_paths(out, stem, store.method, [field.key for field in fields])
+        sidecars = [path.with_name(path.name.removesuffix(".nii.gz") + ".json") for path in maps]
+        make_folder(out)
+        texts = dict(zip(sidecars, (_about(field, store) for field in fields), strict=True)) | _folder(out)
+        with written_together([*maps, *texts], force) as temporary:
+            for path, text in zip(temporary[len(maps) :], texts.values(), strict=True):
+                path.write_text(json.dumps(text, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            _write_volumes(store, fields, temporary[: len(maps)])
+    return maps
+
+
+def map_paths(out: str | Path, stem: str, method: str, keys: Iterable[str] = MAP_KEYS) -> list[Path]:
+    """Where `write_maps` puts the maps `keys`: known before a fit, which can then refuse to start."""
+    return [Path(out) / f"{stem}_model-ivim_desc-{method}_param-{key}_dwimap.nii.gz" for key in keys]
+
+
+def map_stem(path: str | Path, method: str = "") -> str:
+    """The beginning of map names: the file's name without .nii, .nii.gz or .h5, ``_<method>`` and ``_dwi`` at its end."""
+    name = Path(path).name.removesuffix(".gz").removesuffix(".nii").removesuffix(".h5")
+    if method:
+        name = name.removesuffix(f"_{method}")
+    return name.removesuffix("_dwi")
+
+
+def _write_volumes(store: EstimateStore, fields: Iterable[Field], paths: Iterable[Path]) -> None:
+    """Put every field into its volume and write it; compression runs on two threads."""
+    shape = store.geometry.shape
+    index = store.index[:]
+    if len(index) and ((index < 0) | (index >= shape)).any():
+        raise InputError(f"{store.path}: found an index outside the volume, expected all within {shape}")
+    places = np.ravel_multi_index(tuple(index.T), shape, order="F")  # in the order of the file: x fastest
+
+    def write(field: Field, path: Path) -> None:
+        values = store[field.key]
+        volume = np.zeros(shape, np.uint8 if values.dtype == np.uint8 else np.float32, order="F")
+        volume.reshape(-1, order="F")[places] = values
+        with open(path, "xb") as file:
+            encode_volume(file, volume, store.geometry)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        jobs = [pool.submit(write, field, path) for field, path in zip(fields, paths, strict=True)]
+        try:
+            for job in jobs:
+                job.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _about(field: Field, store: EstimateStore) -> dict[str, Any]:
+    """The sidecar of one map."""
+    about: dict[str, Any] = {
+        "Description": field.meaning,
+        "Units": "arbitrary" if field.unit == "as the input" else field.unit,
+        "Model": "ivim",
+        "FitMethod": store.method,
+        "bvalues": store.bvalues.tolist(),
+        "options": store.options,
+        "version": f"ivimsc {store.version}",
+        "input": store.source,
+        "input_sha256": store.source_sha256,
+        "signals_sha256": store.signals_sha256,
+        "notes": store.notes,
+    }
+    if field.key == "outcome":
+        about["Levels"] = {str(int(outcome)): outcome.sentence for outcome in Outcome}
+    return about
+
+
+def _folder(out: Path) -> dict[Path, dict[str, Any]]:
+    """dataset_description.json, which a BIDS folder needs once: nothing where there is one."""
+    path = out / "dataset_description.json"
+    if path.exists():
+        return {}
+    made = {"Name": "ivimsc", "Version": __version__}
+    about = {"Name": "IVIM parameter maps", "BIDSVersion": "1.10.0", "DatasetType": "derivative", "GeneratedBy": [made]}
+    return {path: about}
