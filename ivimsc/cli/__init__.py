@@ -1,0 +1,75 @@
+"""The command line: parse, call one function, print. One file per group of commands.
+
+Exit codes: 0 done; 1 some other failure; 2 bad usage or bad input (one line, no traceback); 3 done, but over half of
+the voxels have a bad signal; 130 interrupted. Heavy imports happen inside the commands, so that ``--help`` is quick.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from ivimsc import __version__
+from ivimsc.cli import demo, fit, info, simulate, stores
+from ivimsc.errors import InputError, IvimscError
+
+__all__ = ["app", "main"]
+
+UsageError, ClickException = typer.BadParameter.__mro__[1:3]  # typer carries its own copy of click, or uses click
+
+app = typer.Typer(
+    name="ivimsc",
+    help="Fit the IVIM model to diffusion MRI: S0, f, D and D* maps of whole volumes in seconds.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (fit, simulate, stores, demo, info):
+    group.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    if version:
+        print(f"ivimsc {__version__}")
+        raise typer.Exit(0)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code."""
+    try:
+        code = app(args=list(sys.argv[1:] if argv is None else argv), prog_name="ivimsc", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except InputError as error:
+        return _tell(str(error), 2)
+    except UsageError as error:
+        return _tell(_usage(error), 2)
+    except (ClickException, IvimscError) as error:
+        return _tell(str(error), 1)
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _tell(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
+    except MemoryError as error:
+        return _tell(f"not enough memory: {error}", 1)
+    except KeyboardInterrupt:
+        return _tell("interrupted", 130)
+
+
+def _usage(error: Exception) -> str:
+    """The message of a usage error, and the commands there are where an unknown one was asked for."""
+    message = error.format_message()
+    if "command" in message.lower():
+        names = [command.name or command.callback.__name__ for command in app.registered_commands]
+        message += f" Expected one of {', '.join(names)}."
+    return message
+
+
+def _tell(message: str, code: int) -> int:
+    print("ivimsc: error: " + " ".join(message.split()), file=sys.stderr)
+    return code

@@ -1,0 +1,63 @@
+"""``ivimsc fit``."""
+
+import sys
+from pathlib import Path
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("fit")(fit)
+
+
+def fit(
+    input: Path = typer.Argument(..., metavar="INPUT", help="NIfTI series (.nii, .nii.gz) or voxel store (.h5)."),
+    method: str = typer.Option("nlls", help="Method: see the README or `ivimsc info` for the list."),
+    out: Path = typer.Option(..., metavar="DIR", help="Folder for the estimate store and the maps."),
+    bval: Path = typer.Option(None, metavar="FILE", help="b-values of a NIfTI series [s/mm²]."),
+    bvec: Path = typer.Option(None, metavar="FILE", help="Gradient directions (checked; averaged over in the fit)."),
+    mask: Path = typer.Option(None, metavar="FILE", help="3-D mask; voxels > 0 are fitted."),
+    device: str = typer.Option("auto", help="auto, cpu or cuda."),
+    threads: int = typer.Option(None, help="CPU threads (default: all cores)."),
+    bvalues: str = typer.Option(None, metavar="20,50,…", help="Use this subset of the b-values."),
+    resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted fit."),
+    force: bool = typer.Option(False, "--force", help="Overwrite earlier results of this method."),
+    no_maps: bool = typer.Option(False, "--no-maps", help="Write the estimate store alone."),
+    set: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Option of the method; may be repeated."),
+    chunk: int = typer.Option(None, hidden=True),
+) -> int:
+    """Fit the IVIM model to a series or a store: estimate store and NIfTI maps."""
+    from ivimsc.cli.show import outcome_lines, progress
+    from ivimsc.errors import InputError
+    from ivimsc.fit import FitJob, fit_file
+    from ivimsc.physics.protocol import parse_bvalues
+
+    settings = {}
+    for pair in set:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set: found {pair!r}, expected KEY=VALUE")
+        settings[key.strip()] = value.strip()
+    wanted = None if bvalues is None else parse_bvalues(bvalues)
+    job = FitJob(input, method, out, bval, bvec, mask, wanted, device, threads, resume, force, not no_maps, settings, chunk)
+    try:
+        with progress(f"fit {method}") as advance:
+            done = fit_file(job, advance, lambda note: print(note, flush=True))
+    except KeyboardInterrupt:
+        print("ivimsc: interrupted; the finished voxels are kept: the same command with --resume goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
+    rate = f", {done.voxels / done.seconds:,.0f} voxels/s" if done.seconds > 0 else ""
+    print(f"{method} on {done.launch.device}, {done.launch.threads} threads, b = {', '.join(f'{b:g}' for b in done.bvalues)} s/mm²")
+    print(f"{done.voxels:,} voxels in {done.seconds:.2f} s{rate}")
+    print(*outcome_lines(done.outcomes), sep="\n")
+    print(f"estimates: {done.store}")
+    if done.maps:
+        keys = ",".join(path.name.split("_param-")[1].split("_")[0] for path in done.maps)
+        print(f"maps:      {str(done.maps[0]).split('_param-')[0]}_param-{{{keys}}}_dwimap.nii.gz")
+    if done.mostly_bad:
+        print("ivimsc: warning: over half of the voxels have a bad signal (outcome 5); a mask leaves them out", file=sys.stderr)
+        raise typer.Exit(3)
+    return 0

@@ -1,0 +1,86 @@
+"""``ivimsc info``: what is installed, what runs where, and what a file is."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import typer
+
+__all__ = ["register"]
+
+CORE = ("numpy", "scipy", "numba", "h5py", "nibabel", "isal", "matplotlib")
+EXTRAS = {
+    "learn": (("torch", "safetensors"), "training of scdnn, mlp and ivimnet"),
+    "register": (("SimpleITK",), "registration of the b-value images"),
+    "cuda": (("numba-cuda",), "kernels on a GPU"),
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("info")(info)
+
+
+def info(file: Path = typer.Argument(None, metavar="[FILE.h5]", help="A store to describe.")) -> None:
+    """Print versions, CPU, threads, GPU and methods; or what a store holds."""
+    if file is not None:
+        return _describe(file)
+    import numba
+
+    from ivimsc import __version__
+    from ivimsc.errors import DeviceError
+    from ivimsc.kernels.launch import choose_device, usable_cores
+    from ivimsc.methods import METHODS, load_method
+
+    print(f"ivimsc {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    print("packages: " + ", ".join(f"{name} {_version(name)}" for name in CORE))
+    print(f"CPU:      {usable_cores()} cores usable, {numba.config.CPU_NAME or _cpu_name()}")
+    try:
+        choose_device("cuda")
+        print("GPU:      usable")
+    except DeviceError as error:
+        print(f"GPU:      not usable: {error}")
+    print(f"cache:    {numba.config.CACHE_DIR or 'compiled kernels are kept in __pycache__ beside the package'}")
+    for extra, (packages, purpose) in EXTRAS.items():
+        missing = [name for name in packages if _version(name) is None]
+        state = "installed" if not missing else f"not installed ({', '.join(missing)}): pip install 'ivimsc[{extra}]'"
+        print(f"[{extra}]".ljust(10) + f"{purpose}: {state}")
+    for name in METHODS:
+        module = load_method(name)
+        print(f"method {name}: {module.TITLE} ({module.SOURCE})")
+    return None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str:
+    import llvmlite.binding
+
+    return llvmlite.binding.get_host_cpu_name()
+
+
+def _describe(file: Path) -> None:
+    import numpy as np
+
+    from ivimsc.cli.show import outcome_lines
+    from ivimsc.estimates import Outcome
+    from ivimsc.store import EstimateStore, open_store
+
+    with open_store(file) as store:
+        kind = "estimates" if isinstance(store, EstimateStore) else "voxels"
+        print(f"{file}: {kind}, {len(store):,} voxels of a volume of {' × '.join(map(str, store.geometry.shape))}")
+        print(f"b-values: {', '.join(f'{b:g}' for b in store.bvalues)} s/mm²")
+        print(f"source:   {store.source or 'not said'}, made {store.created} by ivimsc {store.version}")
+        print(f"signals:  SHA-256 {store.signals_sha256}")
+        if isinstance(store, EstimateStore):
+            print(f"method:   {store.method} on {store.device}, {store.threads} threads, {store.seconds:.2f} s, options {store.options}")  # fmt: skip
+            print(*store.notes, sep="\n")
+            counts = np.bincount(store["outcome"], minlength=len(Outcome))
+            print(*outcome_lines({o: int(counts[o]) for o in Outcome if counts[o]}), sep="\n")
+        else:
+            print(f"truth:    {'yes' if store.truth else 'no'}; tissues: {', '.join(store.tissue_names.values()) or 'not labelled'}")  # fmt: skip

@@ -1,0 +1,44 @@
+"""``ivimsc simulate``."""
+
+from pathlib import Path
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("simulate")(simulate)
+
+
+def simulate(
+    phantom: str = typer.Option(..., help="uniform, placenta, brain or abdomen."),
+    out: Path = typer.Option(..., metavar="FILE.h5", help="Voxel store to write."),
+    snr: float = typer.Option(30.0, help="S0 over the noise SD."),
+    seed: int = typer.Option(0, help="Keys the truth and the noise."),
+    voxels: int = typer.Option(None, help="Number of voxels."),
+    shape: str = typer.Option(None, metavar="X,Y,Z", help="Matrix."),
+    noise: str = typer.Option("rician", help="rician, gaussian or none."),
+    bvalues: str = typer.Option(None, metavar="0,10,…", help="b-values [s/mm²] (default: the paper's ten)."),
+    nifti: Path = typer.Option(None, metavar="DIR", help="Also write NIfTI, .bval, mask and truth maps here."),
+    threads: int = typer.Option(None, help="CPU threads (default: all cores)."),
+    force: bool = typer.Option(False, "--force", help="Overwrite FILE.h5 and the NIfTI files."),
+) -> None:
+    """Simulate a phantom: signals with noise, and their truth."""
+    from ivimsc.cli.show import tuple_of
+    from ivimsc.kernels.launch import choose_device
+    from ivimsc.physics.protocol import parse_bvalues
+    from ivimsc.simulate import write_nifti, write_phantom
+    from ivimsc.store import VoxelStore
+
+    wanted = None if bvalues is None else parse_bvalues(bvalues)
+    n = write_phantom(
+        out, phantom, wanted, snr, seed, noise, voxels=voxels, shape=tuple_of(shape, int, 3, "--shape"),
+        launch=choose_device("cpu", threads), force=force,
+    )  # fmt: skip
+    print(f"{n:,} voxels: {out}")
+    if nifti is not None:
+        with VoxelStore(out) as store:
+            for path in write_nifti(store, nifti, force=force):
+                print(path)

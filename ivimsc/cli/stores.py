@@ -1,0 +1,44 @@
+"""``ivimsc pack`` and ``ivimsc maps``: between NIfTI and the stores."""
+
+from pathlib import Path
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("pack")(pack)
+    app.command("maps")(maps)
+
+
+def pack(
+    input: Path = typer.Argument(..., metavar="INPUT", help="NIfTI series (.nii, .nii.gz)."),
+    bval: Path = typer.Option(..., metavar="FILE", help="b-values [s/mm²]."),
+    out: Path = typer.Option(..., metavar="FILE.h5", help="Voxel store to write."),
+    mask: Path = typer.Option(None, metavar="FILE", help="3-D mask; voxels > 0 are packed."),
+    bvec: Path = typer.Option(None, metavar="FILE", help="Gradient directions (checked; averaged over)."),
+    force: bool = typer.Option(False, "--force", help="Overwrite FILE.h5."),
+) -> None:
+    """Pack a NIfTI series into a voxel store: direction average per b-value, mask applied."""
+    from ivimsc.nifti import read_series
+    from ivimsc.store import write_voxels
+
+    voxels = read_series(input, bval, mask=mask, bvec=bvec)
+    for note in voxels.attrs.get("notes", []):
+        print(note)
+    write_voxels(out, voxels, force=force)
+    print(f"{len(voxels):,} voxels, b = {', '.join(f'{b:g}' for b in voxels.bvalues)} s/mm²: {out}")
+
+
+def maps(
+    estimates: Path = typer.Argument(..., metavar="ESTIMATES.h5", help="Estimate store."),
+    out: Path = typer.Option(..., metavar="DIR", help="Folder for the maps."),
+    force: bool = typer.Option(False, "--force", help="Overwrite maps of the same names."),
+) -> None:
+    """Write the NIfTI maps of an estimate store."""
+    from ivimsc.maps import write_maps
+
+    for path in write_maps(estimates, out, force=force):
+        print(path)

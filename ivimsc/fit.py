@@ -1,0 +1,250 @@
+"""Fitting: arrays in memory (`fit_signals`), and whole files to estimate stores and maps (`FitJob`, `fit_file`)."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ivimsc.errors import InputError
+from ivimsc.estimates import Estimates, Outcome
+from ivimsc.kernels.launch import BLOCK, Launch, choose_device
+from ivimsc.maps import map_paths, map_stem, write_maps
+from ivimsc.methods import load_method, make_options
+from ivimsc.physics.protocol import Protocol, select_bvalues
+from ivimsc.store import PartFile, VoxelStore
+from ivimsc.voxels import Geometry, Voxels
+
+__all__ = ["FitJob", "FitSummary", "fit_file", "fit_signals"]
+
+CHUNK_SIGNALS = 2**21  # signals per chunk: 8 MB of float32, so that a store of any size stays far below 1 GiB
+
+
+def fit_signals(
+    signals: ArrayLike,
+    bvalues: ArrayLike,
+    method: str = "nlls",
+    device: str = "cpu",
+    threads: int | None = None,
+    **options: Any,
+) -> Estimates:
+    """Fit the IVIM model to signals in memory.
+
+    Parameters
+    ----------
+    signals : (…, b) of any real dtype, in any unit; computed in float32
+    bvalues : (b,) in s/mm², in any order; repeats are averaged
+    method : name of the method, one of `ivimsc.methods.METHODS`
+    device : "cpu", "cuda" or "auto"
+    threads : CPU threads; default: all cores
+    options : the method's options, as for ``ivimsc fit --set``
+
+    Returns
+    -------
+    Estimates with fields shaped (…): S0 and rmse in the unit of the signals, D and Dstar in mm²/s
+
+    Raises
+    ------
+    InputError
+        for signals and b-values that do not fit together, and for unknown methods and options
+
+    Examples
+    --------
+    >>> import ivimsc
+    >>> b = [0, 10, 20, 50, 80, 100, 150, 200, 300, 500]
+    >>> signals = ivimsc.simulate_signals(1.0, 0.3, 1.6e-3, 45e-3, b)
+    >>> estimates = ivimsc.fit_signals(signals, b)
+    >>> round(float(estimates.f), 3), round(float(estimates.D), 6), round(float(estimates.Dstar), 4)
+    (0.3, 0.0016, 0.045)
+    """
+    launch = choose_device(device, threads)
+    array = np.asarray(signals)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"signals: found dtype {array.dtype}, expected real numbers")
+    protocol = Protocol.from_volumes(bvalues, "bvalues")
+    if array.ndim == 0 or array.shape[-1] != len(protocol.shell):
+        raise InputError(f"signals: found shape {array.shape}, expected (…, {len(protocol.shell)}), one per b-value")
+    rows = np.ascontiguousarray(protocol.average(array.reshape(-1, array.shape[-1])))
+    index = np.zeros((len(rows), 3), np.int32)
+    index[:, 0] = np.arange(len(rows))
+    voxels = Voxels(rows, protocol.bvalues, index, Geometry((max(len(rows), 1), 1, 1), np.eye(4)))
+    module = load_method(method)
+    fitter = module.prepare(voxels, make_options(module, options), launch)
+    return fitter.fit(rows, 0).reshape(array.shape[:-1])
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """One run of ``ivimsc fit``.
+
+    Attributes
+    ----------
+    input : NIfTI series or voxel store (.h5)
+    method, out : name of the method; folder of the results
+    bval, bvec, mask : files of a NIfTI series
+    bvalues : subset of b-values to use [s/mm²]
+    device, threads : where to run
+    resume, force, maps : go on with an interrupted fit; overwrite; write NIfTI maps
+    settings : the method's options
+    chunk : voxels per chunk; the results do not depend on it
+    """
+
+    input: Path
+    method: str
+    out: Path
+    bval: Path | None = None
+    bvec: Path | None = None
+    mask: Path | None = None
+    bvalues: NDArray[np.float64] | None = None
+    device: str = "auto"
+    threads: int | None = None
+    resume: bool = False
+    force: bool = False
+    maps: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    chunk: int | None = None
+
+
+@dataclass(frozen=True)
+class FitSummary:
+    """What a fit did, for the user: where the results are, what ran where, and how the voxels ended."""
+
+    store: Path
+    maps: list[Path]
+    launch: Launch
+    bvalues: NDArray[np.float64]
+    notes: list[str]
+    seconds: float
+    outcomes: dict[Outcome, int]
+
+    @property
+    def voxels(self) -> int:
+        return sum(self.outcomes.values())
+
+    @property
+    def mostly_bad(self) -> bool:
+        """Over half of the voxels have a bad signal: exit code 3."""
+        return 2 * self.outcomes.get(Outcome.BAD_SIGNAL, 0) > self.voxels
+
+
+class _Selected:
+    """Voxels with a subset of their b-values; the checksum stays that of the whole, which the estimates belong to."""
+
+    def __init__(self, voxels: Any, wanted: NDArray[np.float64], source: str) -> None:
+        self._voxels, self._columns = voxels, select_bvalues(voxels.bvalues, wanted, source)
+        self.bvalues = voxels.bvalues[self._columns]
+
+    def __len__(self) -> int:
+        return len(self._voxels)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._voxels, name)
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self._voxels.read(start, stop)[:, self._columns])
+
+
+def fit_file(
+    job: FitJob, progress: Callable[[int, int], None] | None = None, say: Callable[[str], None] | None = None
+) -> FitSummary:
+    """Fit a file and write the estimate store and the maps; everything is checked before anything is written.
+
+    Parameters
+    ----------
+    job : what to do
+    progress : called with (voxels done, voxels in all)
+    say : called with each thing that was chosen, before the fit starts
+
+    Raises
+    ------
+    InputError
+        for bad input and for results that exist (without ``force`` or ``resume``)
+    KeyboardInterrupt
+        passed on; the finished chunks stay in the part file, for ``resume``
+    """
+    launch = choose_device(job.device, job.threads)
+    module = load_method(job.method)
+    options = make_options(module, job.settings)
+    stem = map_stem(job.input)
+    target = job.out / f"{stem}_{job.method}.h5"
+    _check_out(job, target, stem)
+    voxels = _open(job)
+    try:
+        chosen = voxels if job.bvalues is None else _Selected(voxels, job.bvalues, "--bvalues")
+        fitter = module.prepare(chosen, options, launch)
+        notes = [*voxels.attrs.get("notes", []), *fitter.notes]
+        for note in notes:
+            (say or _ignore)(note)
+        _make_folder(job.out)
+        seconds, outcomes = _run(job, target, chosen, fitter, options, launch, notes, progress or _ignore)
+    finally:
+        if isinstance(voxels, VoxelStore):
+            voxels.close()
+    maps = write_maps(target, job.out, force=job.force, stem=stem) if job.maps else []
+    return FitSummary(target, maps, launch, chosen.bvalues, notes, seconds, outcomes)
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+def _open(job: FitJob) -> Any:
+    if job.input.suffix == ".h5":
+        for name in ("bval", "bvec", "mask"):
+            if getattr(job, name) is not None:
+                raise InputError(f"--{name}: found {getattr(job, name)}, expected none: {job.input} is a voxel store, which has its own b-values and voxels")  # fmt: skip
+        return VoxelStore(job.input)
+    from ivimsc.nifti import read_series  # nibabel is loaded only where NIfTI is read
+
+    if job.bval is None:
+        raise InputError(f"--bval: found none, expected the .bval file of {job.input}")
+    return read_series(job.input, job.bval, mask=job.mask, bvec=job.bvec)
+
+
+def _check_out(job: FitJob, target: Path, stem: str) -> None:
+    """Refuse, before any work, a folder that cannot be written to and results that would be overwritten."""
+    if job.out.exists() and not job.out.is_dir():
+        raise InputError(f"{job.out}: found a file, expected a folder for the results")
+    parent = next(p for p in (job.out, *job.out.absolute().parents) if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"{job.out}: found {parent} not writable, expected a folder that can be written to")
+    if target.exists() and not job.force:
+        raise InputError(f"{target}: found the result of an earlier fit, expected none: --force overwrites it")
+    maps = [path for path in map_paths(job.out, stem, job.method) if path.exists()]
+    if job.maps and maps and not job.force:
+        raise InputError(f"{maps[0]}: found {len(maps)} maps of an earlier fit, expected none: --force overwrites them")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}, expected a folder that can be written to") from None
+
+
+def _run(job, target, voxels, fitter, options, launch, notes, progress) -> tuple[float, dict[Outcome, int]]:
+    """Chunk by chunk into the part file, then the whole into place: seconds of this run, and voxels per outcome."""
+    begin = time.perf_counter()
+    chunk = job.chunk or max(BLOCK, CHUNK_SIGNALS // len(voxels.bvalues) // BLOCK * BLOCK)
+    header = PartFile.header(voxels, job.method, vars(options))
+    with PartFile.open(target, header, resume=job.resume, force=job.force) as part:
+        progress(part.done, len(voxels))
+        while part.done < len(voxels):
+            stop = min(part.done + chunk, len(voxels))
+            part.append(fitter.fit(voxels.read(part.done, stop), part.done))
+            progress(stop, len(voxels))
+        seconds = time.perf_counter() - begin
+        part.finish(voxels, device=launch.device, threads=launch.threads, seconds=seconds, notes=notes, dictionary=fitter.dictionary)  # fmt: skip
+    return seconds, _count(target)
+
+
+def _count(target: Path) -> dict[Outcome, int]:
+    from ivimsc.store import EstimateStore
+
+    with EstimateStore(target) as store:
+        counts = np.bincount(store["outcome"], minlength=len(Outcome))
+    return {outcome: int(counts[outcome]) for outcome in Outcome if counts[outcome]}
