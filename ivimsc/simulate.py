@@ -7,6 +7,7 @@ threads or blocks, and a phantom may be larger than memory (`write_phantom`).
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
@@ -22,7 +23,10 @@ from ivimsc.physics.noise import NOISES, gaussian, rician
 from ivimsc.physics.parameters import PARAMETERS
 from ivimsc.voxels import Voxels
 
-__all__ = ["DEFAULT_BVALUES", "PHANTOMS", "simulate_phantom", "simulate_signals", "write_phantom"]
+if TYPE_CHECKING:
+    from ivimsc.store import VoxelStore
+
+__all__ = ["DEFAULT_BVALUES", "PHANTOMS", "simulate_phantom", "simulate_signals", "write_nifti", "write_phantom"]
 
 DEFAULT_BVALUES = (0.0, 10.0, 20.0, 50.0, 80.0, 100.0, 150.0, 200.0, 300.0, 500.0)  # s/mm²; the paper's section 3
 WRITE_BLOCK = 1 << 23  # signals simulated between two writes: about 100 MB with index and truth, at ten b-values
@@ -31,7 +35,7 @@ RICIAN, GAUSSIAN, NONE = range(3)
 
 @njit(**JIT)
 def _forward(start, stop, S0, f, D, Dstar, bvalues, signals):
-    """signals (voxel, b) of equation (1), for the voxels start..stop."""
+    """Signals (voxel, b) of equation (1), for the voxels start..stop."""
     for v in range(start, stop):
         for k in range(len(bvalues)):
             signals[v, k] = signal(bvalues[k], S0[v], f[v], D[v], Dstar[v])
@@ -39,7 +43,7 @@ def _forward(start, stop, S0, f, D, Dstar, bvalues, signals):
 
 @njit(**JIT)
 def _acquire(start, stop, truth, first, bvalues, sigma, noise, seed, signals):
-    """signals (voxel, b) with noise; truth: (S0, f, D, Dstar); `first` is the number of voxel 0 in the phantom."""
+    """Signals (voxel, b) with noise; truth: (S0, f, D, Dstar); `first` is the number of voxel 0 in the phantom."""
     S0, f, D, Dstar = truth
     for v in range(start, stop):
         for k in range(len(bvalues)):
@@ -162,13 +166,66 @@ def write_phantom(
     return len(phantom)
 
 
+def write_nifti(
+    voxels: "Voxels | VoxelStore", folder: str | Path, force: bool = False, stem: str | None = None
+) -> list[Path]:
+    """Write a phantom as NIfTI: series, .bval, mask, tissue labels with their names, and truth maps; all or nothing.
+
+    Parameters
+    ----------
+    voxels : with truth and tissue, in memory or on disk; held in memory as one volume
+    folder : made if it is not there
+    force : replace files of the same names
+    stem : how the names begin; by default the phantom's name
+
+    Returns
+    -------
+    The files: ``<stem>_dwi.nii.gz`` and ``.bval``, ``<stem>_mask.nii.gz``, ``<stem>_dseg.nii.gz`` and ``.tsv`` (BIDS names
+    for labels), ``<stem>_model-ivim_desc-truth_param-<key>_dwimap.nii.gz`` for s0, f, d, dstar
+
+    Raises
+    ------
+    InputError
+        if a file exists (without `force`), or the folder cannot be written, or the voxels have no truth; nothing is
+        written then
+    """
+    from ivimsc.files import told, written_together
+    from ivimsc.nifti import encode_volume, write_bval  # NIfTI is loaded only where it is written
+
+    if voxels.truth is None or voxels.tissue is None:
+        raise InputError(f"{getattr(voxels, 'path', 'voxels')}: found no truth, expected the voxels of a phantom")
+    stem = stem or str(voxels.attrs["phantom"])
+    places = tuple(voxels.index[:].T)
+    maps = {f"{stem}_dwi.nii.gz": voxels.read(0, len(voxels)), f"{stem}_mask.nii.gz": np.uint8(1)}
+    maps[f"{stem}_dseg.nii.gz"] = voxels.tissue
+    for parameter in PARAMETERS:
+        maps[f"{stem}_model-ivim_desc-truth_param-{parameter.key}_dwimap.nii.gz"] = voxels.truth[parameter.key]
+    names = [*maps, f"{stem}_dwi.bval", f"{stem}_dseg.tsv"]
+    folder = Path(folder)
+    with told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with written_together([folder / name for name in names], force) as temporary:
+        for path, values in zip(temporary, maps.values(), strict=False):
+            volume = np.zeros((*voxels.geometry.shape, *values.shape[1:]), values.dtype, order="F")
+            volume[places] = values
+            with path.open("wb") as file:
+                encode_volume(file, volume, voxels.geometry)
+        write_bval(temporary[-2], voxels.bvalues)
+        temporary[-1].write_text(_label_table(voxels.tissue_names), encoding="utf-8")
+    return [folder / name for name in names]
+
+
+def _label_table(names: dict[int, str]) -> str:
+    return "index\tname\n" + "".join(f"{code}\t{name}\n" for code, name in names.items())
+
+
 def _blocks(phantom: Phantom, size: int) -> Iterator[tuple[int, Block]]:
     for start in range(0, len(phantom), size):
         yield start, phantom.read(start, min(start + size, len(phantom)))
 
 
 def _simulate(block: Block, first: int, b: NDArray, sigma: float, noise: str, seed: int, launch: Launch) -> NDArray:
-    """signals (voxel, b) float32 of a block that begins with voxel number `first`."""
+    """Signals (voxel, b) float32 of a block that begins with voxel number `first`."""
     signals = np.empty((len(block.tissue), len(b)), np.float32)
     truth = tuple(block.truth[parameter.key] for parameter in PARAMETERS)
     kind = NOISES.index(noise)

@@ -73,7 +73,14 @@ def test_normals_are_normal_with_the_right_moments():
 
 @pytest.mark.parametrize(
     "other",
-    [(3, NOISE, 1, 0), (3, NOISE, 0, 1), (3, TRUTH, 0, 0), (4, NOISE, 0, 0), (3 + 2**32, NOISE, 0, 0), (3, NOISE, 2**32, 0)],
+    [
+        (3, NOISE, 1, 0),
+        (3, NOISE, 0, 1),
+        (3, TRUTH, 0, 0),
+        (4, NOISE, 0, 0),
+        (3 + 2**32, NOISE, 0, 0),
+        (3, NOISE, 2**32, 0),
+    ],
     ids=["next voxel", "next index", "next stream", "next seed", "high seed word", "high voxel word"],
 )
 def test_neighbouring_draws_are_independent(other):

@@ -1,12 +1,15 @@
 """The forward model, and phantoms with noise: nothing but the voxel's number decides its noise."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from ivimsc.errors import InputError
 from ivimsc.kernels.launch import Launch, usable_cores
+from ivimsc.nifti import read_series, read_volume
 from ivimsc.physics.noise import rician_mean, rician_variance
-from ivimsc.simulate import DEFAULT_BVALUES, simulate_phantom, simulate_signals, write_phantom
+from ivimsc.simulate import DEFAULT_BVALUES, simulate_phantom, simulate_signals, write_nifti, write_phantom
 from ivimsc.store import VoxelStore
 
 B = np.array(DEFAULT_BVALUES)
@@ -117,6 +120,48 @@ class TestNoise:
         voxels = simulate_phantom("uniform", [500, 0, 20], voxels=10)
         np.testing.assert_array_equal(voxels.bvalues, [0, 20, 500])
         assert (voxels.signals[:, 0] > voxels.signals[:, 2]).all()
+
+
+class TestNifti:
+    def test_the_series_reads_back_as_the_same_voxels(self, tmp_path):
+        voxels = simulate_phantom("abdomen", shape=(44, 32, 3))
+        paths = {path.name: path for path in write_nifti(voxels, tmp_path / "new" / "folder")}
+        assert all(path.is_file() for path in paths.values()) and len(paths) == 9
+        series, bval, mask = (paths[f"abdomen_{end}"] for end in ("dwi.nii.gz", "dwi.bval", "mask.nii.gz"))
+        again = read_series(series, bval, mask)
+        np.testing.assert_array_equal(again.signals, voxels.signals)
+        np.testing.assert_array_equal(again.bvalues, voxels.bvalues)
+        np.testing.assert_array_equal(again.index, voxels.index)
+        np.testing.assert_allclose(again.geometry.affine, voxels.geometry.affine, atol=1e-3)  # float32 in the header
+        assert again.geometry.qform_code == again.geometry.sform_code == 1
+        for key, values in voxels.truth.items():
+            volume, _ = read_volume(paths[f"abdomen_model-ivim_desc-truth_param-{key}_dwimap.nii.gz"])
+            np.testing.assert_array_equal(volume[tuple(voxels.index.T)], values)
+            assert np.count_nonzero(volume) == len(voxels)
+        labels, _ = read_volume(paths["abdomen_dseg.nii.gz"])
+        np.testing.assert_array_equal(labels[tuple(voxels.index.T)], voxels.tissue)
+        assert "1\tliver\n" in paths["abdomen_dseg.tsv"].read_text()
+
+    def test_from_a_store_the_same_bytes(self, tmp_path):
+        write_phantom(tmp_path / "a.h5", "uniform", voxels=50)
+        with VoxelStore(tmp_path / "a.h5") as store:
+            first = write_nifti(store, tmp_path / "a")
+        second = write_nifti(simulate_phantom("uniform", voxels=50), tmp_path / "b")
+        assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+    def test_nothing_is_overwritten_and_nothing_else_written(self, tmp_path):
+        (tmp_path / "uniform_dwi.bval").write_text("mine")
+        voxels = simulate_phantom("uniform", voxels=50)
+        with pytest.raises(InputError, match="uniform_dwi.bval: found an existing file"):
+            write_nifti(voxels, tmp_path)
+        assert [p.name for p in tmp_path.iterdir()] == ["uniform_dwi.bval"]
+        write_nifti(voxels, tmp_path, force=True)
+        assert (tmp_path / "uniform_dwi.bval").read_text() != "mine"
+
+    def test_measured_voxels_are_refused(self, tmp_path):
+        measured = dataclasses.replace(simulate_phantom("uniform", voxels=5), truth=None)
+        with pytest.raises(InputError, match="found no truth"):
+            write_nifti(measured, tmp_path)
 
 
 class TestStore:

@@ -54,9 +54,7 @@ def uniforms(seed, stream, voxel, index):
     seed, voxel: integers 0 .. 2^63 - 1; stream, index: integers 0 .. 2^32 - 1
     """
     seed, voxel = np.uint64(seed), np.uint64(voxel)
-    w0, w1, w2, w3 = philox(
-        voxel & _LOW, voxel >> _32, np.uint64(index), np.uint64(stream), seed & _LOW, seed >> _32
-    )
+    w0, w1, w2, w3 = philox(voxel & _LOW, voxel >> _32, np.uint64(index), np.uint64(stream), seed & _LOW, seed >> _32)
     # 52 bits and a half step: with 53 the largest would round to 1, and the logarithm of the mirrored draw to -inf.
     first = (float((w0 << _32 | w1) >> _12) + 0.5) * _STEP
     second = (float((w2 << _32 | w3) >> _12) + 0.5) * _STEP

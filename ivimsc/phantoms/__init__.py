@@ -69,7 +69,9 @@ def make_phantom(
     if voxels is None:
         return module.make(shape, seed)
     if name != "uniform":
-        raise InputError(f"--voxels: found {voxels} for phantom {name}, expected --shape X,Y,Z (--voxels is for uniform)")
+        raise InputError(
+            f"--voxels: found {voxels} for phantom {name}, expected --shape X,Y,Z (--voxels is for uniform)"
+        )
     if voxels < 1:
         raise InputError(f"--voxels: found {voxels}, expected at least 1")
     return module.make(None, seed, voxels)

@@ -67,7 +67,9 @@ def _paint_deep(canvas: Canvas, axes: Axes) -> None:
         caudate = ellipsoid(axes, (13.5 * side, 20, 0), (5, 9, 15), 15 * side)
         canvas.paint("thalamus", inner & (thalamus < 0))
         canvas.paint("basal ganglia", inner & ((putamen < 0) | (caudate < 0)))
-        horn = np.array([(5 * side, 26, 2), (5 * side, 8, 6), (8 * side, -8, 8), (17 * side, -26, 4), (20 * side, -36, 0)])
+        horn = np.array(
+            [(5 * side, 26, 2), (5 * side, 8, 6), (8 * side, -8, 8), (17 * side, -26, 4), (20 * side, -36, 0)]
+        )
         body = tube(axes, horn, np.array([4.2, 3.4, 3.2, 5.0, 3.0]))
         canvas.paint("cerebrospinal fluid", inner & (body < 0) & (z > -16))
     third = ellipsoid(axes, (0, -8, -10), (1.8, 14, 14))

@@ -92,7 +92,9 @@ def _lobules(along: NDArray, across: NDArray) -> tuple[NDArray[np.float32], NDAr
 def _paint_cord(canvas: Canvas, axes: Axes) -> None:
     """The umbilical cord, from the chorionic plate to the fetal belly, with vessels that wind around its axis."""
     t = np.linspace(0, 1, 60)
-    corners = np.array([(-8, 66, 2), (-34, 52, 6), (-8, 36, 10), (36, 42, 4), (54, 22, -6), (36, 6, -7), (33, -20, -7)], float)
+    corners = np.array(
+        [(-8, 66, 2), (-34, 52, 6), (-8, 36, 10), (36, 42, 4), (54, 22, -6), (36, 6, -7), (33, -20, -7)], float
+    )
     line = np.stack([np.interp(t, np.linspace(0, 1, len(corners)), c) for c in corners.T], axis=-1)
     for _ in range(6):  # rounds the corners off; the ends stay
         line[1:-1] = (line[:-2] + 2 * line[1:-1] + line[2:]) / 4

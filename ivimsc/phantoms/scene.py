@@ -16,7 +16,12 @@ __all__ = ["Canvas", "Scene", "make_scene"]
 
 COARSE, FINE = 14.0, 5.0  # mm: correlation lengths of the two parts of the spread within a tissue
 MAX_DEVIATION = 2.5  # SDs: keeps single voxels out of the physiologically absurd
-LIMITS = {"S0": (0.05, 5.0), "f": (0.001, 0.95), "D": (0.1e-3, 3.2e-3), "Dstar": (6e-3, 0.18)}  # inside the fit's bounds
+LIMITS = {
+    "S0": (0.05, 5.0),
+    "f": (0.001, 0.95),
+    "D": (0.1e-3, 3.2e-3),
+    "Dstar": (6e-3, 0.18),
+}  # inside the fit's bounds
 
 
 class Canvas:
