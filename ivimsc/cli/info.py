@@ -44,7 +44,7 @@ def info(file: Path = typer.Argument(None, metavar="[FILE.h5]", help="A store to
     for extra, (packages, purpose) in EXTRAS.items():
         missing = [name for name in packages if _version(name) is None]
         state = "installed" if not missing else f"not installed ({', '.join(missing)}): pip install 'ivimsc[{extra}]'"
-        print(f"[{extra}]".ljust(10) + f"{purpose}: {state}")
+        print(f"[{extra}]".ljust(11) + f"{purpose}: {state}")
     for name in METHODS:
         module = load_method(name)
         print(f"method {name}: {module.TITLE} ({module.SOURCE})")

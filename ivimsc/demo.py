@@ -1,0 +1,119 @@
+"""The demonstration: the placenta phantom simulated, fitted by the classical methods, and shown beside its truth."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivimsc.errors import InputError
+from ivimsc.estimates import Estimates
+from ivimsc.fit import FitJob, fit_file
+from ivimsc.physics.bounds import cramer_rao
+from ivimsc.physics.parameters import PARAMETERS
+from ivimsc.simulate import write_phantom
+from ivimsc.store import EstimateStore, VoxelStore
+
+__all__ = ["METHODS", "ErrorRow", "error_table", "run_demo"]
+
+METHODS = ("segmented", "nlls")
+SNR = 30.0
+BRIGHT = 0.6745  # median of |x| for a standard normal x
+
+
+class ErrorRow(NamedTuple):
+    """Errors of one method in one parameter, in display units, over the voxels of a tissue."""
+
+    tissue: str
+    method: str
+    parameter: str
+    unit: str
+    bias: float
+    rmse: float
+    median: float
+    missing: int
+
+
+def run_demo(out: Path, seed: int = 0, force: bool = False, say: Callable[[str], None] = print) -> Path:
+    """Simulate, fit, write maps, picture and table into the folder `out`; return the picture's path.
+
+    Raises
+    ------
+    InputError
+        if `out` is a file, or holds the results of an earlier demo and `force` is not given
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: found a file, expected a folder for the results")
+    store, picture, table = out / "placenta.h5", out / "placenta.png", out / "placenta_errors.csv"
+    for path in (store, picture, table):
+        if path.exists() and not force:
+            raise InputError(f"{path}: found the result of an earlier demo, expected none: --force overwrites it")
+    out.mkdir(parents=True, exist_ok=True)
+    n = write_phantom(store, "placenta", snr=SNR, seed=seed, force=force)
+    say(f"simulated the placenta phantom: {n:,} voxels, SNR {SNR:g}, seed {seed}: {store}")
+    fits: dict[str, Estimates] = {}
+    for method in METHODS:
+        done = fit_file(FitJob(store, method, out, force=force))
+        say(f"{method}: {done.voxels:,} voxels in {done.seconds:.2f} s ({done.voxels / done.seconds:,.0f} voxels/s, the first fit of an installation compiles its kernels)")  # fmt: skip
+        with EstimateStore(done.store) as estimates:
+            fits[method] = estimates.read()
+    from ivimsc.figures import sheet  # matplotlib is loaded only where something is drawn
+
+    with VoxelStore(store) as voxels:
+        rows = error_table(voxels, fits, 1 / SNR)
+        sheet(voxels, fits, picture, f"Placenta phantom, SNR {SNR:g}")
+    _write_table(rows, table)
+    _print_table(rows, say)
+    say(f"maps and estimates: {out}\nerrors:             {table}\npicture:            {picture}")
+    return picture
+
+
+def error_table(voxels: VoxelStore, fits: dict[str, Estimates], sigma: float) -> list[ErrorRow]:
+    """Errors per tissue, method and parameter, with a constant guess and the Cramér-Rao bound beside them.
+
+    The constant guess is the mean of the truth over the tissue: a method that is worse than that has learned nothing
+    from the data. The bound's "RMSE" and median are those of an unbiased estimate that reaches it in every voxel.
+    """
+    rows = []
+    truth = voxels.truth
+    for code, name in sorted(voxels.tissue_names.items()):
+        inside = np.asarray(voxels.tissue) == code
+        if not inside.any():
+            continue
+        true = {key: values[inside].astype(np.float64) for key, values in truth.items()}
+        bound = cramer_rao(true["s0"], true["f"], true["d"], true["dstar"], voxels.bvalues, sigma)
+        for i, p in enumerate(PARAMETERS):
+            if p.key == "s0":
+                continue
+            scale, about = p.display_scale, (p.symbol, p.display_unit)
+            guess = (true[p.key].mean() - true[p.key]) * scale
+            rows.append(_row(name, "constant guess", about, guess))
+            deviation = bound[:, i] * scale
+            rows.append(ErrorRow(name, "Cramér-Rao bound", *about, 0.0, float(np.sqrt(np.mean(deviation**2))), float(np.median(deviation) * BRIGHT), 0))  # fmt: skip
+            for method, estimates in fits.items():
+                rows.append(_row(name, method, about, (getattr(estimates, p.code)[inside] - true[p.key]) * scale))
+    return rows
+
+
+def _row(tissue: str, method: str, about: tuple[str, str], error: NDArray) -> ErrorRow:
+    known = error[np.isfinite(error)]
+    return ErrorRow(tissue, method, *about, float(known.mean()), float(np.sqrt(np.mean(known**2))), float(np.median(np.abs(known))), len(error) - len(known))  # fmt: skip
+
+
+def _write_table(rows: list[ErrorRow], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(ErrorRow._fields)
+        writer.writerows(rows)
+
+
+def _print_table(rows: list[ErrorRow], say: Callable[[str], None], tissue: str = "placenta core") -> None:
+    """The rows of one tissue: the others are in the CSV file."""
+    shown = [row for row in rows if row.tissue == tissue] or [row for row in rows if row.tissue == rows[0].tissue]
+    say(f"errors in {shown[0].tissue} (bias, RMSE, median |error|); for the other tissues see the CSV file")
+    for symbol in dict.fromkeys(row.parameter for row in shown):
+        for row in (row for row in shown if row.parameter == symbol):
+            missing = f"   {row.missing} voxels not fitted" if row.missing else ""
+            say(f"  {symbol:3}[{row.unit:6}] {row.method:17}{row.bias:9.3f} {row.rmse:9.3f} {row.median:9.3f}{missing}")

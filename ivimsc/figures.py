@@ -1,0 +1,147 @@
+"""Pictures of maps: shared by the demo, the comparison and the report.
+
+Conventions: S0 in grey; f, D, D* in perceptually uniform colours with fixed ranges (`physics.parameters`), so that two
+pictures can be compared; outside the mask black; not fitted magenta; every colour bar with symbol and unit; outcomes in
+one set of colours everywhere.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from ivimsc.estimates import Estimates, Outcome
+from ivimsc.physics.parameters import PARAMETERS, Parameter
+
+__all__ = ["OUTCOME_COLOURS", "into_slice", "range_of", "sheet", "show_map", "show_outcome"]
+
+COLOURS = {"s0": "gray", "f": "inferno", "d": "viridis", "dstar": "magma"}
+OUTCOME_COLOURS = {
+    Outcome.OUTSIDE: "#000000",
+    Outcome.CONVERGED: "#4c9f70",
+    Outcome.AT_BOUND: "#e0a030",
+    Outcome.ITERATION_LIMIT: "#7b5ea7",
+    Outcome.DSTAR_UNIDENTIFIABLE: "#5b8fc9",
+    Outcome.BAD_SIGNAL: "#ff00ff",
+    Outcome.GAP: "#c0504d",
+}
+PERFUSED = 0.05  # histograms show voxels with more perfusion than this: elsewhere D* means nothing
+SHORT = {
+    Outcome.OUTSIDE: "outside the mask",
+    Outcome.CONVERGED: "converged",
+    Outcome.AT_BOUND: "at a bound",
+    Outcome.ITERATION_LIMIT: "iteration limit",
+    Outcome.DSTAR_UNIDENTIFIABLE: "D* not identifiable",
+    Outcome.BAD_SIGNAL: "bad signal",
+    Outcome.GAP: "gap above tolerance",
+}
+
+
+def into_slice(values: NDArray, index: NDArray, shape: tuple[int, int, int], z: int, outside: float) -> NDArray:
+    """Values (voxel,) of slice `z` as an image (x, y), `outside` where there is no voxel."""
+    image = np.full(shape[:2], outside, dtype=np.float64)
+    here = index[:, 2] == z
+    image[index[here, 0], index[here, 1]] = values[here]
+    return image
+
+
+def range_of(parameter: Parameter, values: NDArray) -> tuple[float, float]:
+    """Display range: the parameter's own, or 0 to the 99th percentile of the data."""
+    if parameter.display_range is not None:
+        return parameter.display_range
+    known = values[np.isfinite(values)]
+    return 0.0, float(np.percentile(known, 99)) if known.size else 1.0
+
+
+def show_map(axes: Axes, image: NDArray, inside: NDArray, parameter: Parameter, limits: tuple[float, float], aspect: float) -> Any:  # fmt: skip
+    """Draw a map (x, y) in display units: black outside the mask, magenta where it is NaN."""
+    colours = matplotlib.colormaps[COLOURS[parameter.key]].copy()
+    colours.set_bad("magenta")
+    colours.set_under("black")
+    below = limits[0] - 1.0
+    shown = np.where(inside, np.maximum(image * parameter.display_scale, limits[0]), below)  # maximum keeps NaN
+    drawn = axes.imshow(shown.T, origin="lower", cmap=colours, vmin=limits[0], vmax=limits[1], aspect=aspect, interpolation="nearest")  # fmt: skip
+    _bare(axes)
+    return drawn
+
+
+def show_outcome(axes: Axes, image: NDArray, aspect: float) -> None:
+    """Draw an outcome map (x, y) with a legend of those that occur."""
+    palette = ListedColormap([OUTCOME_COLOURS[outcome] for outcome in Outcome])
+    axes.imshow(image.T, origin="lower", cmap=palette, vmin=-0.5, vmax=len(Outcome) - 0.5, aspect=aspect, interpolation="nearest")  # fmt: skip
+    present = [outcome for outcome in Outcome if outcome and np.any(image == outcome)]
+    share = [np.mean(image[image > 0] == outcome) for outcome in present]
+    handles = [Patch(color=OUTCOME_COLOURS[o], label=f"{SHORT[o]} ({100 * s:.1f} %)") for o, s in zip(present, share, strict=True)]  # fmt: skip
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, frameon=False, fontsize=8)
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def sheet(voxels: Any, fits: dict[str, Estimates], path: Path, title: str, z: int | None = None) -> None:
+    """One page: S0, f, D, D* of the truth and of every fit in a slice, histograms, and the outcome of the last fit.
+
+    Parameters
+    ----------
+    voxels : voxel store with truth
+    fits : method name -> estimates (voxel,)
+    z : slice; default: the one with the most voxels
+    """
+    index, shape = np.asarray(voxels.index[:]), voxels.geometry.shape
+    z = int(np.bincount(index[:, 2]).argmax()) if z is None else z
+    zooms = voxels.geometry.zooms
+    aspect = zooms[1] / zooms[0]
+    inside = into_slice(np.ones(len(index)), index, shape, z, 0) > 0
+    rows = [("truth", {p.key: voxels.truth[p.key] for p in PARAMETERS})]
+    rows += [(name, {p.key: getattr(e, p.code) for p in PARAMETERS}) for name, e in fits.items()]
+    figure, axes = plt.subplots(len(rows) + 1, 4, figsize=(13, 3.35 * (len(rows) + 1)), layout="constrained")
+    for column, parameter in enumerate(PARAMETERS):
+        limits = range_of(parameter, rows[0][1][parameter.key] * parameter.display_scale)
+        for row, (name, values) in enumerate(rows):
+            image = into_slice(values[parameter.key], index, shape, z, 0)
+            drawn = show_map(axes[row, column], image, inside, parameter, limits, aspect)
+            if column == 0:
+                axes[row, 0].set_ylabel(name, fontsize=13, fontweight="bold")
+        axes[0, column].set_title(f"{parameter.symbol}: {parameter.name}", fontsize=11)
+        bar = figure.colorbar(drawn, ax=axes[: len(rows), column], location="bottom", shrink=0.85, aspect=28, pad=0.01)
+        bar.set_label(f"{parameter.symbol} [{parameter.display_unit}]")
+        if column:
+            _histograms(axes[-1, column], parameter, rows, limits, voxels.truth["f"] > PERFUSED)
+    last = list(fits)[-1]
+    show_outcome(axes[-1, 0], into_slice(fits[last].outcome, index, shape, z, 0), aspect)
+    axes[-1, 0].set_title(f"outcome of {last}", fontsize=11)
+    axes[0, 0].text(0.02, 0.97, f"slice {z + 1} of {shape[2]}", color="white", transform=axes[0, 0].transAxes, va="top", fontsize=9)  # fmt: skip
+    figure.suptitle(title, fontsize=14)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _histograms(axes: Axes, parameter: Parameter, rows: list, limits: tuple[float, float], perfused: NDArray) -> None:
+    """Histograms over the perfused voxels, in the display range, the truth filled; what lies outside is told."""
+    bins = np.linspace(*limits, 80)
+    for name, values in rows:
+        known = values[parameter.key][perfused] * parameter.display_scale
+        beyond = np.mean(known > limits[1])
+        label = name + (f" ({100 * beyond:.0f} % beyond)" if beyond >= 0.005 else "")
+        style = {"histtype": "stepfilled", "color": "0.8"} if name == "truth" else {"histtype": "step", "linewidth": 1.4}
+        heights, *_ = axes.hist(known, bins=bins, label=label, weights=np.full(len(known), 100 / len(known)), **style)
+        if name == "truth":
+            axes.set_ylim(0, 1.25 * heights.max())
+    axes.set_xlabel(f"{parameter.symbol} [{parameter.display_unit}], voxels with true f > {100 * PERFUSED:g} %")
+    axes.set_ylabel("% of voxels per bin")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
