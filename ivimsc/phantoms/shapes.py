@@ -16,10 +16,10 @@ Axes = Points
 
 
 def make_axes(shape: tuple[int, int, int], fov: tuple[float, float, float]) -> tuple[Axes, Geometry]:
-    """Coordinates x (right), y (front), z (up) [mm] of the voxel centres, each (x, y, z), and the geometry behind them.
+    """Coordinates [mm] of the voxel centres, each (x, y, z), and the geometry behind them.
 
-    The first array axis runs from the patient's right to left, so that a slice shown with x to the right and y up is in
-    radiological convention. x itself counts to the left of the picture's centre as negative: the picture's coordinate.
+    x runs to the right of the picture, y to the front and z up. A slice shown with x to the right and y up is in
+    radiological convention: the picture's left is the patient's right, and so the affine's first entry is negative.
     """
     zooms = tuple(float(f / n) for f, n in zip(fov, shape, strict=True))
     lines = [(np.arange(n, dtype=np.float32) - (n - 1) / 2) * np.float32(z) for n, z in zip(shape, zooms, strict=True)]
