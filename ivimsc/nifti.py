@@ -8,6 +8,7 @@ ISA-L (`isal`), several times faster than zlib; files that it writes hold no tim
 import hashlib
 import io
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,12 +156,12 @@ def _read(path: Path) -> _Image:
 
 
 @contextmanager
-def _whole(path: Path):  # noqa: ANN202
+def _whole(path: Path) -> Iterator[None]:
     """Tell in one line what is wrong with a compressed stream."""
     try:
         yield
     except EOFError as error:
-        raise InputError(f"{path}: found the end of the file inside its gzip data: the file is truncated") from error
+        raise InputError(f"{path}: found the end of the file inside its gzip data, expected a whole file: it is truncated") from error
     except (zlib.error, igzip.BadGzipFile, igzip.isal_zlib.error) as error:
         raise InputError(f"{path}: found damaged gzip data ({error}), expected a whole NIfTI file") from error
 
@@ -214,10 +215,9 @@ def _header(volume: NDArray, geometry: Geometry) -> nib.Nifti1Header:
         header.set_qform(geometry.qform, geometry.qform_code)
     if geometry.sform is not None:
         header.set_sform(geometry.sform, geometry.sform_code)
-    if header.get_sform(coded=True)[0] is None and header.get_qform(coded=True)[0] is None:
-        # neither form is coded, in the input too: the affine is the default one, or must be put into words
-        if not np.allclose(header.get_base_affine(), geometry.affine):
-            header.set_sform(geometry.affine, "aligned")
+    uncoded = header["qform_code"] == header["sform_code"] == 0
+    if uncoded and not np.allclose(header.get_base_affine(), geometry.affine):
+        header.set_sform(geometry.affine, "aligned")  # an affine of our own; of a file without codes it is the base
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["vox_offset"] = header.sizeof_hdr + 4
     return header

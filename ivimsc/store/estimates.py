@@ -146,8 +146,8 @@ class PartFile:
 
         `voxels`: what was fitted (index, geometry, source, attrs); `dictionary`: with D, Dstar and perhaps atoms.
         """
-        if self.done != len(voxels):
-            raise InputError(f"{self.path}: found {self.done} voxels fitted, expected {len(voxels)}")
+        if self.done != len(voxels) or not self.done:
+            raise InputError(f"{self.path}: found {self.done} voxels fitted, expected {max(len(voxels), 1)}")
         about = {name: getattr(voxels, name) for name in ("source", "source_sha256", "attrs")}
         about |= {name: self._header[name] for name in ("method", "bvalues", "signals_sha256")}
         about |= {"device": device, "threads": threads, "seconds": seconds}

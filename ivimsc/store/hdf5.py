@@ -32,7 +32,8 @@ __all__ = [
 
 VOXELS, ESTIMATES, VERSION = "ivimsc-voxels", "ivimsc-estimates", 1
 BLOCK = 65536  # voxels per copy: some MB
-_ROWS = 16384  # voxels per HDF5 chunk of a table: 640 KB at 10 b-values, below HDF5's chunk cache of 1 MB
+_ROWS = 16384  # voxels per HDF5 chunk of a table: 640 KB at 10 b-values
+_CACHE = 2**20  # bytes of chunk cache per dataset: the pieces come in order, so one chunk is enough
 File, Dataset = h5py.File, h5py.Dataset
 
 
@@ -94,7 +95,7 @@ def created(path: Path, force: bool) -> Iterator[tuple[h5py.File, FailSafeFile]]
     with written_whole(path, force) as temporary:
         guard = FailSafeFile(temporary)
         try:
-            with h5py.File(guard, "w") as file:
+            with h5py.File(guard, "w", rdcc_nbytes=_CACHE) as file:
                 yield file, guard
         except (OSError, RuntimeError):
             guard.check()  # a failed write is the cause, what HDF5 makes of it is not
@@ -129,6 +130,7 @@ def read_geometry(attributes: Mapping[str, Any]) -> Geometry:
 
 
 def open_file(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading, or say in one line why not."""
     if not path.is_file():
         raise InputError(f"{path}: found {'a folder' if path.is_dir() else 'no such file'}, expected a store (.h5)")
     try:

@@ -138,7 +138,7 @@ def write_voxels(path: str | Path, voxels: Voxels, force: bool = False) -> Path:
     """Write `voxels` as a voxel store; see `VoxelWriter`."""
     about = {name: getattr(voxels, name) for name in ("source", "source_sha256", "tissue_names", "attrs")}
     with VoxelWriter(path, len(voxels), voxels.bvalues, voxels.geometry, force, **about) as writer:
-        for start in range(0, len(voxels), BLOCK):
+        for start in range(0, max(len(voxels), 1), BLOCK):
             piece = slice(start, start + BLOCK)
             truth = {key: values[piece] for key, values in voxels.truth.items()} if voxels.truth else None
             tissue = None if voxels.tissue is None else voxels.tissue[piece]
