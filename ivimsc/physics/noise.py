@@ -17,7 +17,8 @@ def rician(S, xi1, xi2, sigma):
 
     S, sigma in the unit of the signal; xi1, xi2 are standard normal draws.
     """
-    return math.hypot(S + sigma * xi1, sigma * xi2)
+    real, imaginary = S + sigma * xi1, sigma * xi2
+    return math.sqrt(real * real + imaginary * imaginary)  # hypot guards against overflow, at twice the time
 
 
 @njit(cache=True, nogil=True)
