@@ -1,0 +1,361 @@
+"""NIfTI: nibabel is the referee for values and places; every bad file is told in one line."""
+
+import gzip
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ivimsc.errors import InputError
+from ivimsc.nifti import read_series, read_volume, write_bval, write_volume
+from ivimsc.voxels import Geometry
+
+OBLIQUE = nib.affines.from_matvec(
+    nib.eulerangles.euler2mat(0.3, -0.2, 0.1) @ np.diag([-1.25, 1.25, 4.0]), [80.5, -70.25, 12]
+)
+BVALUES = [0, 50, 800, 50]  # two shells of one volume and one of two
+quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def save(path: Path, data: np.ndarray, affine: np.ndarray = OBLIQUE) -> Path:
+    """Write with nibabel."""
+    kind = nib.Nifti1Pair if path.suffix == ".img" else nib.Nifti1Image
+    nib.save(kind(data, affine, dtype=data.dtype), path)
+    return path
+
+
+def stored(
+    path: Path, data: np.ndarray, slope: float, inter: float, order: str = "<", affine: np.ndarray = OBLIQUE
+) -> Path:
+    """A file with exactly these stored values, byte order and scaling, which nibabel's writer would choose itself."""
+    header = nib.Nifti1Header(endianness=order)
+    header.set_data_dtype(data.dtype.newbyteorder(order))
+    header.set_data_shape(data.shape)
+    header.set_sform(affine, 1)
+    header["scl_slope"], header["scl_inter"], header["vox_offset"] = slope, inter, 352
+    content = header.binaryblock + bytes(4) + data.astype(data.dtype.newbyteorder(order)).tobytes(order="F")
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.fixture
+def bval(tmp_path: Path) -> Path:
+    return write_bval(tmp_path / "a.bval", BVALUES)
+
+
+def series(shape: tuple = (3, 4, 2, 4), dtype: str = "int16", seed: int = 0) -> np.ndarray:
+    draw = np.random.default_rng(seed)
+    return (draw.integers(0, 100, shape) if np.dtype(dtype).kind in "iu" else draw.random(shape)).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("slope", "inter"), [(1, 0), (0.03463050723075867, 565.7), (0, 0), (np.nan, np.nan), (-2, 3)])
+def test_any_type_and_scaling(tmp_path: Path, bval: Path, dtype: str, order: str, slope: float, inter: float) -> None:
+    path = stored(tmp_path / "a.nii.gz", series(dtype=dtype), slope, inter, order)
+    volumes = nib.load(path).get_fdata().reshape(-1, 4, order="F")
+    expected = np.stack([volumes[:, 0], volumes[:, [1, 3]].mean(1), volumes[:, 2]], 1)
+    voxels = read_series(path, bval)
+    assert voxels.signals.dtype == np.float32 and voxels.signals.flags.c_contiguous
+    # float64 arithmetic, rounded once to float32: half a unit in the last place is 6e-8
+    np.testing.assert_allclose(voxels.signals, expected, rtol=6e-8)
+    np.testing.assert_array_equal(voxels.bvalues, [0, 50, 800])
+
+
+def test_large_integers_are_exact_before_scaling(tmp_path: Path, bval: Path) -> None:
+    """2**24 + 1 is no float32: scaling in float32 would lose the difference that the intercept leaves over."""
+    data = np.full((1, 1, 1, 4), 2**24 + 1, np.int32)
+    voxels = read_series(stored(tmp_path / "a.nii", data, 1, -(2.0**24)), bval)
+    np.testing.assert_array_equal(voxels.signals, 1)
+
+
+def test_index_leads_back_to_the_volume(tmp_path: Path, bval: Path) -> None:
+    data = series()
+    mask = np.zeros((3, 4, 2), np.float32)
+    mask[1, 2, 0], mask[2, 0, 1], mask[0, 3, 1], mask[0, 0, 0], mask[1, 1, 1] = 0.5, 1, 1, np.nan, -1
+    voxels = read_series(save(tmp_path / "a.nii", data), bval, save(tmp_path / "m.nii", mask))
+    assert sorted(map(tuple, voxels.index.tolist())) == [(0, 3, 1), (1, 2, 0), (2, 0, 1)]
+    assert voxels.index.dtype == np.int32
+    for place, signal in zip(voxels.index, voxels.signals, strict=True):
+        values = data[tuple(place)].astype(float)
+        np.testing.assert_allclose(signal, [values[0], (values[1] + values[3]) / 2, values[2]], rtol=6e-8)
+    assert voxels.attrs["mask"] == "m.nii" and voxels.attrs["volumes"] == 4
+    assert "4 volumes averaged to 3 b-values" in voxels.attrs["notes"][0]
+
+
+def test_more_voxels_than_a_block(tmp_path: Path) -> None:
+    data = series((64, 64, 9, 2), "uint16")
+    write_bval(tmp_path / "b.bval", [500, 0])
+    voxels = read_series(save(tmp_path / "a.nii.gz", data), tmp_path / "b.bval")
+    np.testing.assert_array_equal(voxels.signals, data[..., ::-1].reshape(-1, 2, order="F"))
+    np.testing.assert_array_equal(data[tuple(voxels.index.T)][:, ::-1], voxels.signals)
+
+
+def test_voxels_that_are_not_finite_stay_so(tmp_path: Path, bval: Path) -> None:
+    data = np.ones((1, 1, 4, 4))
+    data[0, 0, :, 1] = [np.nan, np.inf, 1e300, 0]
+    signals = read_series(save(tmp_path / "a.nii", data), bval).signals
+    np.testing.assert_array_equal(signals[:, 1], [np.nan, np.inf, np.inf, 0.5])
+    np.testing.assert_array_equal(signals[:, 0], 1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+def test_mask_of_any_type(tmp_path: Path, bval: Path, dtype: str) -> None:
+    mask = np.zeros((3, 4, 2), dtype)
+    mask[1] = 3
+    one = read_series(save(tmp_path / "a.nii", series()), bval, save(tmp_path / "m.nii.gz", mask))
+    two = read_series(tmp_path / "a.nii", bval, save(tmp_path / "m4.nii.gz", mask[..., None]))
+    assert len(one) == len(two) == 8 and (one.index[:, 0] == 1).all()
+
+
+def test_a_mask_that_is_scaled(tmp_path: Path, bval: Path) -> None:
+    mask = np.arange(24, dtype=np.uint8).reshape(3, 4, 2)
+    path = stored(tmp_path / "m.nii", mask, 1, -20)  # above 0 from 21 on
+    assert len(read_series(save(tmp_path / "a.nii", series()), bval, path)) == 3
+
+
+def test_tolerance_of_the_affine(tmp_path: Path, bval: Path) -> None:
+    """Rounding of headers passes, a shift of half a voxel does not."""
+    path, mask = save(tmp_path / "a.nii", series()), np.ones((3, 4, 2), np.uint8)
+    for shift, wrong in ((1e-3, False), (0.6, True)):
+        moved = OBLIQUE.copy()
+        moved[0, 3] += shift
+        save(tmp_path / "m.nii", mask, moved)
+        if wrong:
+            with pytest.raises(InputError, match=r"m\.nii: found an affine .* 0\.6 mm away from where .*a\.nii has it"):
+                read_series(path, bval, tmp_path / "m.nii")
+        else:
+            assert len(read_series(path, bval, tmp_path / "m.nii")) == 24
+    flipped = OBLIQUE @ np.diag([-1, 1, 1, 1])
+    with pytest.raises(InputError, match="affine"):
+        read_series(path, bval, save(tmp_path / "m.nii", mask, flipped))
+
+
+def test_names_of_files_do_not_decide(tmp_path: Path, bval: Path) -> None:
+    """Gzip data are known by their first bytes, not by the name."""
+    plain = save(tmp_path / "a.nii", series())
+    packed = tmp_path / "b.nii"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    np.testing.assert_array_equal(read_series(plain, bval).signals, read_series(packed, bval).signals)
+
+
+def test_source_and_checksum(tmp_path: Path, bval: Path) -> None:
+    import hashlib
+
+    path = save(tmp_path / "a_dwi.nii.gz", series())
+    voxels = read_series(path, bval)
+    assert voxels.source == "a_dwi.nii.gz"
+    assert voxels.source_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# -- places: what is written lies where the input lay
+
+
+@pytest.mark.parametrize(("qform", "sform"), [(1, 0), (0, 2), (1, 1), (3, 4), (0, 0)])
+@pytest.mark.parametrize("unit", ["mm", "unknown", "micron"])
+def test_geometry_is_kept(tmp_path: Path, bval: Path, qform: int, sform: int, unit: str) -> None:
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape((3, 4, 2, 4))
+    header.set_zooms((1.25, 1.25, 4, 1))
+    header.set_xyzt_units(unit)
+    header.set_qform(OBLIQUE if qform else None, qform)
+    header.set_sform(OBLIQUE @ np.diag([1, 1, 1.01, 1]) if sform else None, sform)
+    header["vox_offset"] = 352
+    (tmp_path / "a.nii").write_bytes(header.binaryblock + bytes(4) + series().tobytes(order="F"))
+    before = nib.load(tmp_path / "a.nii")
+    assert (int(before.header["qform_code"]), int(before.header["sform_code"])) == (qform, sform)
+    geometry = read_series(tmp_path / "a.nii", bval).geometry
+    write_volume(tmp_path / "map.nii.gz", np.ones((3, 4, 2), np.float32), geometry)
+    after = nib.load(tmp_path / "map.nii.gz")
+    # float32 header fields, and qform as a unit quaternion: 1e-6 of a few hundred mm
+    np.testing.assert_allclose(after.affine, before.affine, atol=1e-4)
+    for form in ("get_qform", "get_sform"):
+        (one, code), (two, code_after) = getattr(before, form)(coded=True), getattr(after, form)(coded=True)
+        assert code == code_after
+        if code:
+            np.testing.assert_allclose(one, two, atol=1e-4)
+    np.testing.assert_allclose(after.header.get_zooms(), before.header.get_zooms()[:3], rtol=1e-6)
+    assert after.header.get_xyzt_units()[0] == unit
+    with gzip.open(tmp_path / "map.nii.gz") as file:  # nibabel hides scl_slope and scl_inter
+        np.testing.assert_array_equal(np.frombuffer(file.read(120)[112:], "<f4"), [1, 0])
+
+
+def test_an_affine_without_codes_is_not_lost(tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.nii", np.ones((3, 4, 2)), Geometry((3, 4, 2), OBLIQUE, zooms=(1.25, 1.25, 4.0)))
+    np.testing.assert_allclose(nib.load(tmp_path / "a.nii").affine, OBLIQUE, atol=1e-5)
+
+
+@quick
+@given(
+    volume=hnp.arrays(
+        st.sampled_from([np.float32, np.float64, np.uint8, np.int16, np.dtype(">f4"), np.bool_]),
+        hnp.array_shapes(min_dims=3, max_dims=4, max_side=5),
+    ),
+    order=st.sampled_from("CF"),
+    ending=st.sampled_from([".nii", ".nii.gz"]),
+)
+def test_volumes_come_back(tmp_path: Path, volume: np.ndarray, order: str, ending: str) -> None:
+    volume = np.array(volume, order=order)
+    geometry = Geometry(volume.shape[:3], OBLIQUE, sform=OBLIQUE, sform_code=1)
+    path = write_volume(tmp_path / f"v{ending}", volume, geometry, force=True)
+    found, place = read_volume(path)
+    np.testing.assert_array_equal(found, volume)
+    np.testing.assert_array_equal(np.asanyarray(nib.load(path).dataobj), volume)
+    np.testing.assert_allclose(place.affine, OBLIQUE, atol=1e-5)
+    assert place.shape == volume.shape[:3]
+
+
+def test_the_same_bytes_at_every_run(tmp_path: Path) -> None:
+    geometry = Geometry((3, 4, 2), OBLIQUE, sform=OBLIQUE, sform_code=1)
+    one = write_volume(tmp_path / "a.nii.gz", series()[..., 0], geometry).read_bytes()
+    two = write_volume(tmp_path / "b.nii.gz", series()[..., 0], geometry).read_bytes()
+    assert one == two and one[4:8] == bytes(4)  # the time that gzip keeps
+
+
+def test_more_voxels_in_a_row_than_nifti_1_counts(tmp_path: Path) -> None:
+    geometry = Geometry((40000, 1, 1), np.eye(4), sform=np.eye(4), sform_code=1)
+    path = write_volume(tmp_path / "a.nii.gz", np.arange(40000, dtype=np.float32).reshape(-1, 1, 1), geometry)
+    assert isinstance(nib.load(path), nib.Nifti2Image)
+    np.testing.assert_array_equal(read_volume(path)[0].ravel(), np.arange(40000))
+
+
+def test_writing_refuses(tmp_path: Path) -> None:
+    geometry = Geometry((3, 4, 2), OBLIQUE)
+    write_volume(tmp_path / "a.nii", np.ones((3, 4, 2)), geometry)
+    with pytest.raises(InputError, match="existing file"):
+        write_volume(tmp_path / "a.nii", np.ones((3, 4, 2)), geometry)
+    with pytest.raises(InputError, match=r"found shape \(3, 4, 3\)"):
+        write_volume(tmp_path / "b.nii", np.ones((3, 4, 3)), geometry)
+    assert os.listdir(tmp_path) == ["a.nii"]
+
+
+# -- bad input
+
+
+def bad(folder: Path, how: str) -> Path:
+    path = folder / "bad.nii.gz"
+    if how == "3-D":
+        save(path, series()[..., 0])
+    elif how == "5-D":
+        save(path, series()[:, :, :, None])
+    elif how == "truncated":
+        save(path, np.random.default_rng(0).integers(0, 9999, (20, 20, 20, 4)).astype(np.int16))
+        os.truncate(path, path.stat().st_size // 2)
+    elif how == "truncated header":
+        save(path, series())
+        os.truncate(path, 40)
+    elif how == "truncated plain":
+        path = save(folder / "bad.nii", series())
+        os.truncate(path, 400)
+    elif how == "crc":
+        save(path, series())
+        data = bytearray(path.read_bytes())
+        data[-7] ^= 255
+        path.write_bytes(data)
+    elif how == "text":
+        path.write_text("this is not an image, however long the text may be " * 20)
+    elif how == "gzipped text":
+        path.write_bytes(gzip.compress(b"this is not an image " * 40))
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "pair":
+        save(folder / "pair.img", series())
+        path = folder / "pair.hdr"
+    elif how == "complex":
+        save(path, series().astype(np.complex64))
+    elif how == "affine":
+        stored(path, series(), 1, 0, affine=np.diag([1, np.nan, 1, 1]))
+    elif how == "folder":
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("how", "found"),
+    [
+        ("3-D", "found a 3-D image (3, 4, 2), expected 4-D"),
+        ("5-D", "found a 5-D image (3, 4, 2, 1, 4), expected 4-D"),
+        ("truncated", "truncated"),
+        ("truncated header", "truncated"),
+        ("truncated plain", "found 48 of 192 bytes of image data"),
+        ("crc", "damaged gzip data"),
+        ("text", "not NIfTI"),
+        ("gzipped text", "not NIfTI"),
+        ("empty", "not NIfTI"),
+        ("pair", ".hdr/.img pair"),
+        ("complex", "complex64"),
+        ("affine", "affine"),
+        ("folder", "directory"),
+        ("missing", "No such file"),
+    ],
+)
+def test_bad_series(tmp_path: Path, bval: Path, how: str, found: str) -> None:
+    path = bad(tmp_path, how)
+    with pytest.raises(InputError) as error:
+        read_series(path, bval)
+    message = str(error.value)
+    assert str(path) in message and found in message and "\n" not in message
+
+
+def test_files_that_do_not_fit_together(tmp_path: Path, bval: Path) -> None:
+    path = save(tmp_path / "a.nii", series())
+    short = write_bval(tmp_path / "short.bval", [0, 50, 800])
+    with pytest.raises(InputError, match=r"short\.bval: found 3 b-values, expected 4, the volumes in .*a\.nii"):
+        read_series(path, short)
+    with pytest.raises(InputError, match=r"none\.bval: No such file"):
+        read_series(path, tmp_path / "none.bval")
+    other = save(tmp_path / "m.nii", np.ones((3, 4, 3), np.uint8))
+    with pytest.raises(InputError, match=r"m\.nii: found a mask of shape \(3, 4, 3\), expected \(3, 4, 2\) as in"):
+        read_series(path, bval, other)
+    with pytest.raises(InputError, match=r"found a mask of shape \(3, 4, 2, 4\)"):
+        read_series(path, bval, path)
+    empty = save(tmp_path / "empty.nii", np.zeros((3, 4, 2), np.uint8))
+    with pytest.raises(InputError, match=r"empty\.nii: found no voxel above 0"):
+        read_series(path, bval, empty)
+
+
+def test_bvec_is_checked(tmp_path: Path, bval: Path) -> None:
+    path, bvec = save(tmp_path / "a.nii", series()), tmp_path / "a.bvec"
+    for shape in ((3, 4), (4, 3)):
+        np.savetxt(bvec, np.zeros(shape))
+        assert len(read_series(path, bval, bvec=bvec)) == 24
+    for text, found in (("1 0 0\n0 1 0\n0 0 1", "(3, 3)"), ("a b", "no table"), ("1 2\n3", "no table")):
+        bvec.write_text(text)
+        with pytest.raises(InputError, match=r"a\.bvec: found") as error:
+            read_series(path, bval, bvec=bvec)
+        assert found in str(error.value)
+    with pytest.raises(InputError, match=r"none\.bvec: No such file"):
+        read_series(path, bval, bvec=tmp_path / "none.bvec")
+
+
+# -- real data
+
+
+def test_real_series_against_nibabel(real_data: Path) -> None:
+    folder = real_data / "levy_spinalcord_7T"
+    path, mask = folder / "dwi_AP_native.nii.gz", folder / "mask_cord_dilated.nii.gz"
+    voxels = read_series(path, folder / "dwi_AP_native.bval", mask)
+    inside = nib.load(mask).get_fdata() > 0
+    expected = nib.load(path).get_fdata()[tuple(voxels.index.T)]
+    assert len(voxels) == inside.sum() and inside[tuple(voxels.index.T)].all()
+    np.testing.assert_allclose(voxels.signals, expected, rtol=6e-8)  # one rounding to float32
+
+
+def test_real_repeats_and_directions(real_data: Path) -> None:
+    folder = real_data / "froeling_muscle_legs"
+    voxels = read_series(
+        folder / "dwi_all42.nii.gz", folder / "dwi_all42.bval", folder / "labels.nii.gz", folder / "dwi_all42.bvec"
+    )
+    assert voxels.signals.shape == (35588, 8)
+    values = np.loadtxt(folder / "dwi_all42.bval")
+    volumes = nib.load(folder / "dwi_all42.nii.gz").get_fdata()[tuple(voxels.index.T)]
+    for b, signal in zip(voxels.bvalues, voxels.signals.T, strict=True):
+        np.testing.assert_allclose(signal, volumes[:, values == b].mean(1), rtol=1e-7)
