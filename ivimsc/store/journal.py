@@ -155,9 +155,10 @@ class Journal:
             self._data.truncate(self.records[-1].offset + self.records[-1].size if self.records else 0)
 
     def _refuse_other_fit(self, found: dict) -> None:
-        for key in sorted(self._header.keys() | found.keys()):
-            if self._header.get(key) != found.get(key):
-                was, now = (_short(header.get(key)) for header in (found, self._header))
+        mine, found = _flat(self._header), _flat(found)
+        for key in sorted(mine.keys() | found.keys()):
+            if mine.get(key) != found.get(key):
+                was, now = (_short(header.get(key)) for header in (found, mine))
                 raise InputError(f"{self.part}: found {key} {was}, expected {now} as in this fit; --force starts anew")
 
     def _holds(self, record: Any) -> bool:
@@ -184,6 +185,12 @@ def _parsed(line: bytes) -> Any:
         return json.loads(line) if line.endswith(b"\n") else None
     except ValueError:
         return None
+
+
+def _flat(header: Mapping[str, Any]) -> dict[str, Any]:
+    """The header with each option under a key of its own, so that a difference can be named."""
+    options = header.get("options") or {}
+    return {k: v for k, v in header.items() if k != "options"} | {f"option {k}": v for k, v in options.items()}
 
 
 def _short(value: Any) -> str:

@@ -1,0 +1,7 @@
+"""``python -m ivimsc``."""
+
+import sys
+
+from ivimsc.cli import main
+
+sys.exit(main())
