@@ -27,11 +27,15 @@ def simulate(
 ) -> None:
     """Simulate a phantom: signals with noise, and their truth."""
     from ivimsc.cli.show import tuple_of
+    from ivimsc.errors import InputError
     from ivimsc.kernels.launch import choose_device
     from ivimsc.physics.protocol import parse_bvalues
     from ivimsc.simulate import write_nifti, write_phantom
     from ivimsc.store import VoxelStore
 
+    series = None if nifti is None else nifti / f"{phantom}_dwi.nii.gz"
+    if series is not None and series.exists() and not force:
+        raise InputError(f"{series}: found the series of an earlier run, expected none: --force overwrites it")
     wanted = None if bvalues is None else parse_bvalues(bvalues)
     n = write_phantom(
         out, phantom, wanted, snr, seed, noise, voxels=voxels, shape=tuple_of(shape, int, 3, "--shape"),
