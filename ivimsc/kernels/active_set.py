@@ -1,0 +1,175 @@
+"""Quadratic minimisation over a few non-negative coefficients: the inner problem of an active-set method.
+
+The atoms in use are held as the Cholesky factor R of their Gram matrix. A solution is never taken from right-hand sides
+alone: each solve is a Newton step from the coefficients at hand and their true gradient g = Φ_Aᵀ(y - Φ x) - β/2, which
+the caller computes from the residual. So the rounding of R, considerable because neighbouring exponentials are nearly
+parallel, delays the optimum at worst; it cannot shift it.
+
+Lawson and Hanson, Solving Least Squares Problems (1974), chapters 23 and 24. Rows over b are padded with zeros to a
+multiple of `PAD`; unsigned indices spare the test for one below 0, which would keep loops from vectorising.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ivimsc.kernels.compiling import JIT
+
+__all__ = ["PAD", "SUM_JIT", "Active", "add", "append", "dot", "make_active", "padded", "remove", "solve"]
+
+PAD = 8  # float64 in a 512-bit register
+DEPENDENT = 1e-13  # part of an atom's square outside the span of those in use, below which rounding decides its sign
+# reassoc: a sum over b may be taken in any order; the duality gap checks what comes out
+SUM_JIT = {**JIT, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
+
+
+class Active(NamedTuple):
+    """The atoms in use, k of at most `most`: entries 0..k of each array are valid.
+
+    atom (most,): their numbers; x (most,): coefficients; g (most,): gradient, half of the slope that the objective falls
+    by; step (most,): Newton step; r (most, most): upper triangular factor; inverse (most,): 1 / its diagonal.
+    """
+
+    atom: NDArray[np.int64]
+    x: NDArray[np.float64]
+    g: NDArray[np.float64]
+    step: NDArray[np.float64]
+    r: NDArray[np.float64]
+    inverse: NDArray[np.float64]
+
+
+def padded(n: int) -> int:
+    """The next multiple of `PAD`."""
+    return -(-n // PAD) * PAD
+
+
+@njit(**JIT)
+def make_active(most):
+    """Room for `most` atoms."""
+    x, g, step, inverse = np.zeros(most), np.zeros(most), np.zeros(most), np.zeros(most)
+    return Active(np.zeros(most, np.int64), x, g, step, np.zeros((most, most)), inverse)
+
+
+@njit(**SUM_JIT)
+def dot(a, i, b, j):
+    """a[i] · b[j], padded rows."""
+    i, j, total = np.uint64(i), np.uint64(j), 0.0
+    for start in range(0, a.shape[1], PAD):
+        for m in range(PAD):
+            at = np.uint64(start + m)
+            total += a[i, at] * b[j, at]
+    return total
+
+
+@njit(**SUM_JIT)
+def add(a, i, factor, b, j):
+    """a[i] += factor · b[j], padded rows."""
+    i, j = np.uint64(i), np.uint64(j)
+    for m in range(a.shape[1]):
+        a[i, m] += factor * b[j, m]
+
+
+@njit(**SUM_JIT)
+def remove(s, k, p):
+    """Take atom number p of k out, by Givens rotations; the new k."""
+    r = s.r
+    for column in range(p, k - 1):
+        s.atom[column], s.x[column], s.g[column] = s.atom[column + 1], s.x[column + 1], s.g[column + 1]
+        for i in range(column + 2):
+            r[i, column] = r[i, column + 1]
+    for i in range(p, k - 1):
+        a, b = r[i, i], r[i + 1, i]
+        r[i, i] = math.sqrt(a * a + b * b)
+        s.inverse[i] = 1.0 / r[i, i]
+        cosine, sine = a * s.inverse[i], b * s.inverse[i]
+        for column in range(i + 1, k - 1):
+            a, b = r[i, column], r[i + 1, column]
+            r[i, column], r[i + 1, column] = cosine * a + sine * b, cosine * b - sine * a
+    return k - 1
+
+
+@njit(**SUM_JIT)
+def _enter(s, k, atoms, j, x, g):
+    """Take atom j in as number k, unless there is no room or it is a combination of those in use; whether it came in.
+
+    s.step holds R⁻ᵀ Φ_Aᵀ φ_j afterwards.
+    """
+    r, t = s.r, s.step
+    square = dot(atoms, j, atoms, j)
+    left = square
+    for i in range(k):
+        total = dot(atoms, s.atom[i], atoms, j)
+        for row in range(i):
+            total -= r[row, i] * t[row]
+        t[i] = total * s.inverse[i]
+        left -= t[i] * t[i]
+    if k == len(s.x) or not left > DEPENDENT * square:
+        return False
+    for i in range(k):
+        r[i, k] = t[i]
+    r[k, k] = math.sqrt(left)
+    s.inverse[k] = 1.0 / r[k, k]
+    s.atom[k], s.x[k], s.g[k] = j, x, g
+    return True
+
+
+@njit(**SUM_JIT)
+def append(s, k, atoms, j, x, g):
+    """Take atom j (row of atoms (atom, pad)) in with coefficient x and gradient g; the new k.
+
+    Where the atom is a combination Σ t_i φ_i of those in use, it takes their place instead: x_i falls by t_i for each
+    unit of the newcomer, until one of them is 0 and leaves. k stays.
+    """
+    if _enter(s, k, atoms, j, x, g):
+        return k + 1
+    t = s.step
+    amount, leaving = np.inf, -1
+    for i in range(k - 1, -1, -1):
+        for column in range(i + 1, k):
+            t[i] -= s.r[i, column] * t[column]
+        t[i] *= s.inverse[i]
+        if t[i] > 0 and s.x[i] < amount * t[i]:
+            amount, leaving = s.x[i] / t[i], i
+    if leaving < 0 or amount == 0:
+        return k
+    for i in range(k):
+        s.x[i] -= amount * t[i]
+    k = remove(s, k, leaving)
+    return k + 1 if _enter(s, k, atoms, j, x + amount, g) else k
+
+
+@njit(**SUM_JIT)
+def solve(s, k):
+    """The non-negative optimum over (what stays of) the atoms in use, from a feasible s.x with gradient s.g; the new k.
+
+    Newton steps up to the first coefficient that turns negative, which leaves, and again: the gradient of those that
+    stay shrinks in proportion. New atoms come with x = 0, and leave at once where their step is not positive.
+    """
+    x, step = s.x, s.step
+    while k > 0:
+        for i in range(k):
+            total = s.g[i]
+            for row in range(i):
+                total -= s.r[row, i] * step[row]
+            step[i] = total * s.inverse[i]
+        part, blocking = 1.0, False
+        for i in range(k - 1, -1, -1):
+            for column in range(i + 1, k):
+                step[i] -= s.r[i, column] * step[column]
+            step[i] *= s.inverse[i]
+            if not x[i] + step[i] > 0:
+                part, blocking = min(part, -x[i] / step[i] if x[i] > 0 else 0.0), True
+        if not blocking:
+            for i in range(k):
+                x[i] += step[i]
+            break
+        for i in range(k - 1, -1, -1):
+            out = not x[i] + step[i] > 0 and (not x[i] > 0 or -x[i] / step[i] <= part)
+            x[i] += part * step[i]
+            s.g[i] *= 1.0 - part
+            if out:
+                k = remove(s, k, i)
+    return k
