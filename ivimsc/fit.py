@@ -12,16 +12,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Outcome
+from ivimsc.files import make_folder
 from ivimsc.kernels.launch import BLOCK, Launch, choose_device
 from ivimsc.maps import map_paths, map_stem, write_maps
 from ivimsc.methods import load_method, make_options
 from ivimsc.physics.protocol import Protocol, select_bvalues
-from ivimsc.store import PartFile, VoxelStore
+from ivimsc.store import EstimateStore, PartFile, VoxelStore
+from ivimsc.store.journal import to_json
 from ivimsc.voxels import Geometry, Voxels
 
 __all__ = ["FitJob", "FitSummary", "fit_file", "fit_signals"]
 
-CHUNK_SIGNALS = 2**21  # signals per chunk: 8 MB of float32, so that a store of any size stays far below 1 GiB
+CHUNK_SIGNALS = 2**21  # most signals per chunk: 8 MB of float32, so that a store of any size stays far below 1 GiB
+FIRST_CHUNK = 4 * BLOCK  # voxels; the next are as long as QUICK and SLOW allow: slow methods show progress too
+COUNTED = 2**18  # voxels read at once to count outcomes
+QUICK, SLOW = 0.25, 1.0  # s per chunk: shorter ones are doubled, longer ones halved
 
 
 def fit_signals(
@@ -179,13 +184,18 @@ def fit_file(
         notes = [*voxels.attrs.get("notes", []), *fitter.notes]
         for note in notes:
             (say or _ignore)(note)
-        _make_folder(job.out)
-        seconds, outcomes = _run(job, target, chosen, fitter, options, launch, notes, progress or _ignore)
+        header = PartFile.header(chosen, job.method, vars(options))
+        if not (job.resume and not job.force and target.exists()):
+            make_folder(job.out)
+            _run(job, target, chosen, fitter, header, launch, notes, progress or _ignore)
+        else:  # stopped between the store and its maps
+            _require_same(target, header)
     finally:
         if isinstance(voxels, VoxelStore):
             voxels.close()
-    maps = write_maps(target, job.out, force=job.force, stem=stem) if job.maps else []
-    return FitSummary(target, maps, launch, chosen.bvalues, notes, seconds, outcomes)
+    maps = write_maps(target, job.out, force=job.force or job.resume, stem=stem) if job.maps else []
+    with EstimateStore(target) as store:
+        return FitSummary(target, maps, launch, chosen.bvalues, notes, store.seconds, _count(store))
 
 
 def _ignore(*_: object) -> None:
@@ -212,39 +222,47 @@ def _check_out(job: FitJob, target: Path, stem: str) -> None:
     parent = next(p for p in (job.out, *job.out.absolute().parents) if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise InputError(f"{job.out}: found {parent} not writable, expected a folder that can be written to")
-    if target.exists() and not job.force:
+    if job.force or job.resume:  # with resume, `_require_same` looks closer
+        return
+    if target.exists():
         raise InputError(f"{target}: found the result of an earlier fit, expected none: --force overwrites it")
     maps = [path for path in map_paths(job.out, stem, job.method) if path.exists()]
-    if job.maps and maps and not job.force:
+    if job.maps and maps:
         raise InputError(f"{maps[0]}: found {len(maps)} maps of an earlier fit, expected none: --force overwrites them")
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: {error.strerror}, expected a folder that can be written to") from None
-
-
-def _run(job, target, voxels, fitter, options, launch, notes, progress) -> tuple[float, dict[Outcome, int]]:
-    """Chunk by chunk into the part file, then the whole into place: seconds of this run, and voxels per outcome."""
+def _run(job, target, voxels, fitter, header, launch, notes, progress) -> None:
+    """Chunk by chunk into the part file, then the whole into place."""
     begin = time.perf_counter()
-    chunk = job.chunk or max(BLOCK, CHUNK_SIGNALS // len(voxels.bvalues) // BLOCK * BLOCK)
-    header = PartFile.header(voxels, job.method, vars(options))
+    most = max(BLOCK, CHUNK_SIGNALS // len(voxels.bvalues) // BLOCK * BLOCK)
+    chunk = job.chunk or min(FIRST_CHUNK, most)
     with PartFile.open(target, header, resume=job.resume, force=job.force) as part:
         progress(part.done, len(voxels))
         while part.done < len(voxels):
+            chunk_begin = time.perf_counter()
             stop = min(part.done + chunk, len(voxels))
             part.append(fitter.fit(voxels.read(part.done, stop), part.done))
             progress(stop, len(voxels))
+            took = time.perf_counter() - chunk_begin
+            if not job.chunk:
+                chunk = min(2 * chunk, most) if took < QUICK else max(chunk // 2, BLOCK) if took > SLOW else chunk
         seconds = time.perf_counter() - begin
         part.finish(voxels, device=launch.device, threads=launch.threads, seconds=seconds, notes=notes, dictionary=fitter.dictionary)  # fmt: skip
-    return seconds, _count(target)
 
 
-def _count(target: Path) -> dict[Outcome, int]:
-    from ivimsc.store import EstimateStore
-
+def _require_same(target: Path, header: Mapping[str, Any]) -> None:
+    """With ``resume``, a store that is there already must be the result of this very fit."""
     with EstimateStore(target) as store:
-        counts = np.bincount(store["outcome"], minlength=len(Outcome))
+        found = {"method": store.method, "options": store.options, "bvalues": store.bvalues, "voxels": len(store)}
+        found |= {"signals_sha256": store.signals_sha256, "ivimsc_version": store.version}
+    differ = [name for name in found if to_json(found[name]) != to_json(header[name])]
+    if differ:
+        raise InputError(f"{target}: found the result of another fit ({', '.join(differ)} differ), expected that of this one: --force overwrites it")  # fmt: skip
+
+
+def _count(store: EstimateStore) -> dict[Outcome, int]:
+    """Voxels per outcome, those that occur; streamed, for `np.bincount` takes 8 bytes per voxel."""
+    counts = np.zeros(len(Outcome), np.int64)
+    for start in range(0, len(store), COUNTED):
+        counts += np.bincount(store.read(start, start + COUNTED).outcome, minlength=len(Outcome))
     return {outcome: int(counts[outcome]) for outcome in Outcome if counts[outcome]}

@@ -21,7 +21,6 @@ UsageError, ClickException = typer.BadParameter.__mro__[1:3]  # typer carries it
 app = typer.Typer(
     name="ivimsc",
     help="Fit the IVIM model to diffusion MRI: S0, f, D and D* maps of whole volumes in seconds.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -41,7 +40,8 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
     try:
-        code = app(args=list(sys.argv[1:] if argv is None else argv), prog_name="ivimsc", standalone_mode=False)
+        words = list(sys.argv[1:] if argv is None else argv)
+        code = app(args=words or ["--help"], prog_name="ivimsc", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except InputError as error:
@@ -62,12 +62,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _usage(error: Exception) -> str:
-    """The message of a usage error, and the commands there are where an unknown one was asked for."""
-    message = error.format_message()
+    """One line for a usage error: what was found and, for unknown names, which there are."""
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return message
     if "command" in message.lower():
-        names = [command.name or command.callback.__name__ for command in app.registered_commands]
-        message += f" Expected one of {', '.join(names)}."
-    return message
+        return f"{message.split('. ')[0]}, expected one of {', '.join(context.command.list_commands(context))}"
+    if hasattr(error, "option_name"):
+        shown = [parameter for parameter in context.command.params if not getattr(parameter, "hidden", False)]
+        known = [name for parameter in shown for name in parameter.opts if name.startswith("--")]
+        return f"{context.info_name}: found option {error.option_name}, expected one of {', '.join(known)}"
+    return f"{context.info_name}: {message}; `{context.command_path} --help` tells more"
 
 
 def _tell(message: str, code: int) -> int:
