@@ -52,7 +52,7 @@ def numpy_segmented(signals):
 
 
 def scipy_loop(signals):
-    model = lambda b, S0, f, D, p: equation1(S0, f, D * 1e-3, p * 1e-2, b)  # noqa: E731
+    model = lambda b, S0, f, D, p: equation1(S0, f, D * 1e-3, p * 1e-2, b)
     out = []
     for signal in signals:
         try:

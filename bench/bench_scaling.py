@@ -34,13 +34,23 @@ def tiled(n, bvalues, snr=30):
 @pytest.mark.parametrize("n", [1_000, 10_000, 100_000, 1_000_000, 10_000_000])
 def bench_voxels(method, n, record):
     rate = speed(method, tiled(n, TEN), TEN, usable_cores(), 2 if n > 1e6 else 5)
-    record("scaling_voxels", "Voxels (ten b-values, SNR 30, all cores)", method=method, voxels=n, **{"voxels/s": float(rate)})
+    record(
+        "scaling_voxels",
+        "Voxels (ten b-values, SNR 30, all cores)",
+        method=method,
+        voxels=n,
+        **{"voxels/s": float(rate)},
+    )
 
 
 @pytest.mark.parametrize("method", ["nlls", "segmented"])
 @pytest.mark.parametrize("k", [5, 10, 20, 40, 60])
 def bench_bvalues(method, k, record):
-    bvalues = np.r_[np.linspace(0, 200, k - k // 3), np.linspace(250, 800, k // 3)] if k > 5 else np.array([20, 50, 150, 300, 500.0])
+    bvalues = (
+        np.r_[np.linspace(0, 200, k - k // 3), np.linspace(250, 800, k // 3)]
+        if k > 5
+        else np.array([20, 50, 150, 300, 500.0])
+    )
     rate = speed(method, tiled(100_000, bvalues), bvalues, usable_cores())
     record("scaling_bvalues", "b-values (100,000 voxels, SNR 30, all cores)", method=method, **{"b-values": k, "voxels/s": float(rate), "ns per voxel and b": float(1e9 / rate / k)})  # fmt: skip
 
