@@ -136,7 +136,9 @@ def _histograms(axes: Axes, parameter: Parameter, rows: list, limits: tuple[floa
         known = values[parameter.key][perfused] * parameter.display_scale
         beyond = np.mean(known > limits[1])
         label = name + (f" ({100 * beyond:.0f} % beyond)" if beyond >= 0.005 else "")
-        style = {"histtype": "stepfilled", "color": "0.8"} if name == "truth" else {"histtype": "step", "linewidth": 1.4}
+        style = (
+            {"histtype": "stepfilled", "color": "0.8"} if name == "truth" else {"histtype": "step", "linewidth": 1.4}
+        )
         heights, *_ = axes.hist(known, bins=bins, label=label, weights=np.full(len(known), 100 / len(known)), **style)
         if name == "truth":
             axes.set_ylim(0, 1.25 * heights.max())

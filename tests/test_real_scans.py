@@ -10,10 +10,22 @@ from ivimsc.estimates import Outcome
 
 
 def fit(out, folder, series, method="nlls", mask=None, *more):
-    words = ["fit", folder / f"{series}.nii.gz", "--bval", folder / f"{series}.bval", "--method", method, "--out", out, *more]
+    words = [
+        "fit",
+        folder / f"{series}.nii.gz",
+        "--bval",
+        folder / f"{series}.bval",
+        "--method",
+        method,
+        "--out",
+        out,
+        *more,
+    ]
     words += ["--mask", folder / mask] if mask else []
     assert main([str(word) for word in words]) == 0
-    maps = {path.name.split("_param-")[1].split("_")[0]: np.asarray(nib.load(path).dataobj) for path in out.glob("*.nii.gz")}
+    maps = {
+        path.name.split("_param-")[1].split("_")[0]: np.asarray(nib.load(path).dataobj) for path in out.glob("*.nii.gz")
+    }
     return {key: values.squeeze() for key, values in maps.items()}
 
 

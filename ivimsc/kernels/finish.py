@@ -37,7 +37,7 @@ class Limits(NamedTuple):
 
 @njit(**LANE_JIT)
 def _unit_errors(d, p, a, c, b, known_s0, t, errors):
-    """errors (3, LANES) of f, D and D* at unit noise, for lanes of D, D* and amplitudes; t is scratch (10 · LANES).
+    """Errors (3, LANES) of f, D and D* at unit noise, for lanes of D, D* and amplitudes; t is scratch (10 · LANES).
 
     With columns e1, e2, -b e1, -b e2 the slopes along D and D* are a and c times the latter two: taking a and c out
     keeps the inverse defined for f near 0 or 1, where the error of D* or D alone goes to infinity.

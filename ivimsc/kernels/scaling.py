@@ -12,7 +12,7 @@ _SMALLEST = np.float32(1.1754944e-38)  # below it float32 is denormal and 1 / sc
 
 @njit(**JIT)
 def scales(signals, scale):
-    """scale (voxel,): max |signal| over b, or 0 for a bad signal.
+    """Scale (voxel,): max |signal| over b, or 0 for a bad signal.
 
     Bad is a signal (voxel, b) with NaN or Inf, all zero, or not above 0 at the smallest b (the first: S0 <= 0).
     """

@@ -71,7 +71,7 @@ def make_start_table(b, d_bounds, p_bounds, f_bounds, n_p: int = 16) -> StartTab
 
 @njit(**LANE_JIT)
 def _products(w, columns, sums):
-    """sums (column, lane) = Σ_b columns[column, b] · signal[b, lane], four columns at a time."""
+    """Sums (column, lane) = Σ_b columns[column, b] · signal[b, lane], four columns at a time."""
     for group in range(len(columns) // 4):
         row = sums[group]
         for l in range(4 * L):
@@ -158,7 +158,7 @@ def _peaks(p, gain, partner, t, starts):
 
 @njit(**JIT)
 def find_starts(signals, scale, table, d_low, d_high, starts):
-    """starts (voxel, 2 · STARTS): up to two (D, D*) pairs [µm²/ms] per voxel, the more promising first; 0 for none."""
+    """Starts (voxel, 2 · STARTS): up to two (D, D*) pairs [µm²/ms] per voxel, the more promising first; 0 for none."""
     n_d, n_p = len(table.nodes), len(table.p)
     w = np.empty((signals.shape[1], L), np.float32)
     sums1, sums2 = np.empty((n_d // 4, 4 * L), np.float32), np.empty((n_d // 4, 4 * L), np.float32)
@@ -175,7 +175,9 @@ def find_starts(signals, scale, table, d_low, d_high, starts):
         _products(w, table.q1, sums1)
         _products(w, table.q2, sums2)
         _products(w, table.e2, sums3)
-        _profile(table, sums1.reshape(n_d // 2, 2 * L), sums2.reshape(n_d // 2, 2 * L), sums3.reshape(n_p, L), gain, partner)
+        _profile(
+            table, sums1.reshape(n_d // 2, 2 * L), sums2.reshape(n_d // 2, 2 * L), sums3.reshape(n_p, L), gain, partner
+        )
         _peaks(table.p, gain, partner, t, found)
         for lane in range(size):
             for k in range(STARTS):

@@ -23,8 +23,26 @@ from ivimsc.kernels.lanes import LANES
 from ivimsc.kernels.launch import Launch, run_blocks
 from ivimsc.kernels.scaling import load_scaled, scales
 from ivimsc.kernels.start_table import STARTS, StartTable, find_starts, make_start_table
-from ivimsc.kernels.variable_projection import BA, BC, BD, BP, BRR, COUNT, D, DONE, LAMBDA, P, ROWS, YY
-from ivimsc.kernels.variable_projection import amplitudes, amplitudes_known_s0, exponentials, judge, residuals, step
+from ivimsc.kernels.variable_projection import (
+    BA,
+    BC,
+    BD,
+    BP,
+    BRR,
+    COUNT,
+    DONE,
+    LAMBDA,
+    ROWS,
+    YY,
+    D,
+    P,
+    amplitudes,
+    amplitudes_known_s0,
+    exponentials,
+    judge,
+    residuals,
+    step,
+)
 from ivimsc.methods import VoxelSource
 from ivimsc.physics.parameters import Bounds
 from ivimsc.physics.protocol import require_distinct
@@ -33,7 +51,9 @@ TITLE = "Full non-linear least squares"
 SOURCE = "variable projection: Golub and Pereyra, SIAM J. Numer. Anal. 10:413 (1973); model: Le Bihan et al., Radiology 168:497 (1988)"
 
 L = LANES
-TOLERANCE = np.float32(1e-6)  # stop when a step promises less than this part of Σ r²: a hundredth of what the goal allows
+TOLERANCE = np.float32(
+    1e-6
+)  # stop when a step promises less than this part of Σ r²: a hundredth of what the goal allows
 
 
 @dataclass(frozen=True)
@@ -44,7 +64,9 @@ class Options:
     d_bounds: tuple[float, float] = field(default=Bounds().D, metadata={"help": "bounds of D [mm²/s]"})
     dstar_bounds: tuple[float, float] = field(default=Bounds().Dstar, metadata={"help": "bounds of D* [mm²/s]"})
     s0: float | None = field(default=None, metadata={"help": "S0 where it is known (none: fitted)"})
-    sigma: float | None = field(default=None, metadata={"help": "noise SD for the standard errors (none: from residuals)"})
+    sigma: float | None = field(
+        default=None, metadata={"help": "noise SD for the standard errors (none: from residuals)"}
+    )
     max_iterations: int = field(default=60, metadata={"help": "most Newton steps per voxel"})
 
     def __post_init__(self) -> None:
@@ -163,7 +185,9 @@ class Fitter:
         result = np.empty((8, len(signals)), np.float32)
         outcome = np.empty(len(signals), np.uint8)
         s0, sigma = np.float32(self.options.s0 or 0), np.float32(self.options.sigma or 0)
-        run_blocks(self.launch, _kernel, len(signals), signals, self.b, s0, sigma, self.table, self.limits, result, outcome)
+        run_blocks(
+            self.launch, _kernel, len(signals), signals, self.b, s0, sigma, self.table, self.limits, result, outcome
+        )
         S0, f, D_, Dstar, rmse, fstd, dstd, dstarstd = result
         return Estimates(S0, f, D_, Dstar, rmse, outcome, fstd, dstd, dstarstd)
 

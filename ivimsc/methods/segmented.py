@@ -39,16 +39,22 @@ class Options:
     """Options of segmented."""
 
     split: float = field(default=200.0, metadata={"help": "b-values above it fit D [s/mm²]"})
-    extrapolation: str = field(default="biexponential", metadata={"help": "of the low b-values: " + " or ".join(EXTRAPOLATIONS)})
+    extrapolation: str = field(
+        default="biexponential", metadata={"help": "of the low b-values: " + " or ".join(EXTRAPOLATIONS)}
+    )
     f_bounds: tuple[float, float] = field(default=Bounds().f, metadata={"help": "bounds of f"})
     d_bounds: tuple[float, float] = field(default=Bounds().D, metadata={"help": "bounds of D [mm²/s]"})
     dstar_bounds: tuple[float, float] = field(default=Bounds().Dstar, metadata={"help": "bounds of D* [mm²/s]"})
-    sigma: float | None = field(default=None, metadata={"help": "noise SD for the standard errors (none: from residuals)"})
+    sigma: float | None = field(
+        default=None, metadata={"help": "noise SD for the standard errors (none: from residuals)"}
+    )
 
     def __post_init__(self) -> None:
         Bounds(self.f_bounds, self.d_bounds, self.dstar_bounds)
         if self.extrapolation not in EXTRAPOLATIONS:
-            raise InputError(f"option extrapolation of segmented: found {self.extrapolation!r}, expected {' or '.join(EXTRAPOLATIONS)}")
+            raise InputError(
+                f"option extrapolation of segmented: found {self.extrapolation!r}, expected {' or '.join(EXTRAPOLATIONS)}"
+            )
         if not 0 < self.split < np.inf:
             raise InputError(f"option split of segmented: found {self.split:g}, expected a b-value > 0 s/mm²")
         if self.sigma is not None and not 0 < self.sigma < np.inf:

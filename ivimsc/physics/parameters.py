@@ -64,4 +64,6 @@ class Bounds:
         if self.Dstar[0] <= 0:
             raise InputError(f"bounds of Dstar: found {self.Dstar[0]:g}..{self.Dstar[1]:g}, expected a lower bound > 0")
         if self.D[1] > self.Dstar[1] or self.D[0] >= self.Dstar[0]:
-            raise InputError(f"bounds: found D {self.D} and Dstar {self.Dstar}, expected the range of Dstar above that of D")
+            raise InputError(
+                f"bounds: found D {self.D} and Dstar {self.Dstar}, expected the range of Dstar above that of D"
+            )

@@ -20,7 +20,17 @@ def files(folder):
 
 
 def fit(ivimsc, series, *more, out="out", method="nlls"):
-    return ivimsc("fit", series / "scan_dwi.nii.gz", "--bval", series / "scan.bval", "--method", method, "--out", series / out, *more)
+    return ivimsc(
+        "fit",
+        series / "scan_dwi.nii.gz",
+        "--bval",
+        series / "scan.bval",
+        "--method",
+        method,
+        "--out",
+        series / out,
+        *more,
+    )
 
 
 def map_of(series, key, out="out", method="nlls"):
@@ -76,11 +86,15 @@ def test_a_store_gives_the_same_maps_as_its_series(ivimsc, series):
     assert ivimsc("pack", series / "scan_dwi.nii.gz", "--bval", series / "scan.bval", "--out", series / "scan.h5") == 0
     assert ivimsc("fit", series / "scan.h5", "--out", series / "other") == 0
     for key in KEYS:
-        np.testing.assert_array_equal(np.asarray(map_of(series, key).dataobj), np.asarray(map_of(series, key, "other").dataobj))
+        np.testing.assert_array_equal(
+            np.asarray(map_of(series, key).dataobj), np.asarray(map_of(series, key, "other").dataobj)
+        )
     assert ivimsc("fit", series / "scan.h5", "--out", series / "bare", "--no-maps") == 0
     assert files(series / "bare") == ["scan_nlls.h5"]
     assert ivimsc("maps", series / "bare" / "scan_nlls.h5", "--out", series / "bare") == 0
-    np.testing.assert_array_equal(np.asarray(map_of(series, "f").dataobj), np.asarray(map_of(series, "f", "bare").dataobj))
+    np.testing.assert_array_equal(
+        np.asarray(map_of(series, "f").dataobj), np.asarray(map_of(series, "f", "bare").dataobj)
+    )
 
 
 def test_threads_and_chunks_do_not_change_a_byte(ivimsc, series):

@@ -29,13 +29,29 @@ def store(tmp_path_factory):
 
 
 def command(store, out, *more):
-    return [sys.executable, "-m", "ivimsc", "fit", store, "--out", out, "--chunk", "512", "--threads", "1", "--no-maps", *more]
+    return [
+        sys.executable,
+        "-m",
+        "ivimsc",
+        "fit",
+        store,
+        "--out",
+        out,
+        "--chunk",
+        "512",
+        "--threads",
+        "1",
+        "--no-maps",
+        *more,
+    ]
 
 
 def datasets(path):
     with h5py.File(path) as file:
         found = {}
-        file.visititems(lambda name, item: found.update({name: item[:].tobytes()}) if isinstance(item, h5py.Dataset) else None)
+        file.visititems(
+            lambda name, item: found.update({name: item[:].tobytes()}) if isinstance(item, h5py.Dataset) else None
+        )
         return found
 
 
@@ -55,7 +71,9 @@ def test_kill_9_at_any_moment_loses_nothing(store, tmp_path):
     while kills < KILLS:
         part = out / "voxels_nlls.h5.part"
         resumed += part.exists() and part.stat().st_size > 0
-        process = subprocess.Popen(command(store, out, "--resume"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command(store, out, "--resume"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         try:
             process.wait(chance.uniform(0.3, 1.1) * took)
             assert process.returncode == 0
@@ -88,7 +106,9 @@ def test_ctrl_c_is_exit_130_and_resumable(store, tmp_path):
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".h5"] == []
     without = subprocess.run(command(store, tmp_path), capture_output=True, text=True)
     assert without.returncode == 2 and "--resume" in without.stderr
-    other = subprocess.run(command(store, tmp_path, "--resume", "--set", "max_iterations=7"), capture_output=True, text=True)
+    other = subprocess.run(
+        command(store, tmp_path, "--resume", "--set", "max_iterations=7"), capture_output=True, text=True
+    )
     assert other.returncode == 2 and "max_iterations" in other.stderr
     subprocess.run(command(store, tmp_path, "--resume"), check=True, capture_output=True)
     assert (tmp_path / "voxels_nlls.h5").exists()

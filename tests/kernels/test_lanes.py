@@ -37,7 +37,13 @@ def test_exponentials_saturate_instead_of_overflowing():
 
 def test_outcome_codes_of_the_kernels_are_those_of_the_table():
     codes = (finish.CONVERGED, finish.AT_BOUND, finish.ITERATION_LIMIT, finish.UNIDENTIFIABLE, finish.BAD_SIGNAL)
-    names = (Outcome.CONVERGED, Outcome.AT_BOUND, Outcome.ITERATION_LIMIT, Outcome.DSTAR_UNIDENTIFIABLE, Outcome.BAD_SIGNAL)
+    names = (
+        Outcome.CONVERGED,
+        Outcome.AT_BOUND,
+        Outcome.ITERATION_LIMIT,
+        Outcome.DSTAR_UNIDENTIFIABLE,
+        Outcome.BAD_SIGNAL,
+    )
     assert codes == names
 
 

@@ -97,7 +97,9 @@ class TestEveryMethod:
         p = np.repeat(np.exp(-TEN * 1.2e-3)[None] * 0.7 + 0.3 * np.exp(-TEN * 40e-3)[None], n, axis=0)
         noisy = p + np.random.default_rng(1).normal(0, 0.01, p.shape)
         e = run_method(method, noisy, TEN, sigma=0.01)
-        ratio = np.array([np.std(e.f) / np.mean(e.fstd), np.std(e.D) / np.mean(e.dstd), np.std(e.Dstar) / np.mean(e.dstarstd)])
+        ratio = np.array(
+            [np.std(e.f) / np.mean(e.fstd), np.std(e.D) / np.mean(e.dstd), np.std(e.Dstar) / np.mean(e.dstarstd)]
+        )
         if method == "nlls":
             assert np.all(np.abs(ratio - 1) < 0.15), ratio
         else:

@@ -14,7 +14,9 @@ def test_both_segments_are_the_least_squares_fits_of_scipy():
     e = run_method("segmented", p.signals, TEN)
     high, low = TEN > 200, TEN <= 200
     for v, signal in enumerate(p.signals.astype(np.float64)):
-        (a, D), _ = curve_fit(lambda b, a, d: a * np.exp(-b * d * 1e-3), TEN[high], signal[high], (0.7, 1.0), bounds=((0, 0), (9, 5)))
+        (a, D), _ = curve_fit(
+            lambda b, a, d: a * np.exp(-b * d * 1e-3), TEN[high], signal[high], (0.7, 1.0), bounds=((0, 0), (9, 5))
+        )
         assert e.D[v] == pytest.approx(D * 1e-3, rel=1e-3, abs=1e-7)  # curve_fit stops at 1e-8 of the cost
         rest = signal[low] - a * np.exp(-TEN[low] * D * 1e-3)
         best = min(

@@ -17,7 +17,9 @@ VALUES = st.tuples(st.floats(0, 1500), st.floats(0.1, 1e4), st.floats(0, 1), st.
 @given(VALUES)
 def test_the_compiled_signal_is_equation_1(values):
     b, *parameters = values
-    assert signal(b, *parameters) == pytest.approx(float(equation1(*parameters, np.array([b]))[0]), rel=1e-12, abs=1e-300)
+    assert signal(b, *parameters) == pytest.approx(
+        float(equation1(*parameters, np.array([b]))[0]), rel=1e-12, abs=1e-300
+    )
     assert signal.py_func(b, *parameters) == signal(b, *parameters)
 
 
@@ -38,7 +40,9 @@ def test_slopes_are_finite_differences(values):
 def test_the_bound_is_the_inverse_of_numerical_fisher_information():
     truth = np.array([1.0, 0.3, 1.6e-3, 45e-3])
     steps = np.array([1e-6, 1e-6, 1e-9, 1e-8])
-    jacobian = np.stack([(equation1(*(truth + s), TEN) - equation1(*(truth - s), TEN)) / (2 * s.sum()) for s in np.diag(steps)])
+    jacobian = np.stack(
+        [(equation1(*(truth + s), TEN) - equation1(*(truth - s), TEN)) / (2 * s.sum()) for s in np.diag(steps)]
+    )
     expected = 0.02 * np.sqrt(np.diag(np.linalg.inv(jacobian @ jacobian.T)))
     np.testing.assert_allclose(cramer_rao(*truth, TEN, 0.02)[0], expected, rtol=1e-5)
     known = 0.02 * np.sqrt(np.diag(np.linalg.inv(jacobian[1:] @ jacobian[1:].T)))
@@ -55,7 +59,9 @@ def test_noise_without_size_is_an_error():
         cramer_rao(1, 0.3, 1e-3, 50e-3, TEN, 0.0)
 
 
-@pytest.mark.parametrize("bounds", [{"f": (0.5, 0.5)}, {"f": (-1, 1)}, {"D": (0, np.inf)}, {"Dstar": (0.0, 0.1)}, {"D": (0, 0.3)}])
+@pytest.mark.parametrize(
+    "bounds", [{"f": (0.5, 0.5)}, {"f": (-1, 1)}, {"D": (0, np.inf)}, {"Dstar": (0.0, 0.1)}, {"D": (0, 0.3)}]
+)
 def test_bounds_that_make_no_sense_are_an_error(bounds):
     with pytest.raises(InputError, match="bounds"):
         Bounds(**bounds)
