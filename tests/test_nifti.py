@@ -260,7 +260,8 @@ def bad(folder: Path, how: str) -> Path:
         path = save(folder / "bad.nii", series())
         os.truncate(path, 400)
     elif how == "crc":
-        save(path, series((40, 40, 40, 4)))  # so large that the checksum at its end is not read by the way
+        plain = save(folder / "plain.nii", series()).read_bytes()
+        path.write_bytes(gzip.compress(plain + bytes(1 << 20)))  # the checksum stands far behind the image
         data = bytearray(path.read_bytes())
         data[-7] ^= 255
         path.write_bytes(data)
