@@ -161,7 +161,9 @@ def _whole(path: Path) -> Iterator[None]:
     try:
         yield
     except EOFError as error:
-        raise InputError(f"{path}: found the end of the file inside its gzip data, expected a whole file: it is truncated") from error
+        raise InputError(
+            f"{path}: found the end of the file inside its gzip data, expected a whole file: it is truncated"
+        ) from error
     except (zlib.error, igzip.BadGzipFile, igzip.isal_zlib.error) as error:
         raise InputError(f"{path}: found damaged gzip data ({error}), expected a whole NIfTI file") from error
 
