@@ -60,6 +60,7 @@ def sha256(path):
 
 
 def test_kill_9_at_any_moment_loses_nothing(store, tmp_path):
+    subprocess.run(command(store, tmp_path / "compile"), check=True, capture_output=True)
     whole = tmp_path / "whole"
     begin = time.perf_counter()
     subprocess.run(command(store, whole), check=True, capture_output=True)
