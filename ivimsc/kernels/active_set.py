@@ -21,7 +21,9 @@ from ivimsc.kernels.compiling import JIT
 __all__ = ["PAD", "SUM_JIT", "Active", "add", "append", "dot", "make_active", "padded", "remove", "solve"]
 
 PAD = 8  # float64 in a 512-bit register
-DEPENDENT = 1e-13  # part of an atom's square outside the span of those in use, below which rounding decides its sign
+# Part of an atom's square outside the span of those in use, below which rounding decides its sign. Close to that limit
+# the Newton step is rough; the next one, from the true gradient, mends it. At 1e-13 one voxel in 10,000 at SNR 1000 cycled.
+DEPENDENT = 1e-15
 # reassoc: a sum over b may be taken in any order; the duality gap checks what comes out
 SUM_JIT = {**JIT, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
 
@@ -30,7 +32,8 @@ class Active(NamedTuple):
     """The atoms in use, k of at most `most`: entries 0..k of each array are valid.
 
     atom (most,): their numbers; x (most,): coefficients; g (most,): gradient, half of the slope that the objective falls
-    by; step (most,): Newton step; r (most, most): upper triangular factor; inverse (most,): 1 / its diagonal.
+    by; step (most,): Newton step; r (most, most): upper triangular factor; inverse (most,): 1 / its diagonal;
+    saved (most,): scratch.
     """
 
     atom: NDArray[np.int64]
@@ -39,6 +42,7 @@ class Active(NamedTuple):
     step: NDArray[np.float64]
     r: NDArray[np.float64]
     inverse: NDArray[np.float64]
+    saved: NDArray[np.float64]
 
 
 def padded(n: int) -> int:
@@ -50,7 +54,7 @@ def padded(n: int) -> int:
 def make_active(most):
     """Room for `most` atoms."""
     x, g, step, inverse = np.zeros(most), np.zeros(most), np.zeros(most), np.zeros(most)
-    return Active(np.zeros(most, np.int64), x, g, step, np.zeros((most, most)), inverse)
+    return Active(np.zeros(most, np.int64), x, g, step, np.zeros((most, most)), inverse, np.zeros(most))
 
 
 @njit(**SUM_JIT)
@@ -136,9 +140,15 @@ def append(s, k, atoms, j, x, g):
     if leaving < 0 or amount == 0:
         return k
     for i in range(k):
+        s.saved[i] = s.x[i]
         s.x[i] -= amount * t[i]
+    left, left_x, left_g = s.atom[leaving], s.x[leaving] + amount * t[leaving], s.g[leaving]
     k = remove(s, k, leaving)
-    return k + 1 if _enter(s, k, atoms, j, x + amount, g) else k
+    if not _enter(s, k, atoms, j, x + amount, g):  # not after all: back to where we were
+        for i in range(k):
+            s.x[i] = s.saved[i if i < leaving else i + 1]
+        _enter(s, k, atoms, left, left_x, left_g)
+    return k + 1
 
 
 @njit(**SUM_JIT)

@@ -32,7 +32,9 @@ FLOOR = 1e-6
 STRIDES = (16, 4, 1)
 LOOSE = (1e-3, 1e-4)  # relative gaps at which the search leaves the coarse dictionaries
 TURNS = 100  # most turns at each level; about 10 are needed in all
+PATIENCE = 40  # turns after which only the highest peak is taken in: slower, but what several at once undo stays done
 NEAR = 0.1  # peaks below this part of the highest are left for the next turn: they mostly vanish
+HIGHEST = 1.0 - 1e-9
 
 
 class Pyramid(NamedTuple):
@@ -265,7 +267,7 @@ def _code(s, p, y, c, one, flags, chosen, share, value, half_beta):
         n = p.first[level + 1] - first
         if level > 0:
             k = _descend(s, k, p, level, y, chosen, share, half_beta)
-        for _ in range(TURNS):
+        for turn in range(TURNS):
             turns += 1
             rr = _residual(s, k, p.atoms, y)
             scan(p.columns, first, n, y[1], c)
@@ -275,7 +277,8 @@ def _code(s, p, y, c, one, flags, chosen, share, value, half_beta):
                 break
             for i in range(k):
                 s.g[i] = c[s.atom[i] - first] - half_beta
-            k = _take_peaks(s, k, p, level, c, n, half_beta, half_beta + NEAR * delta, flags)
+            part = NEAR if turn < PATIENCE else HIGHEST
+            k = _take_peaks(s, k, p, level, c, n, half_beta, half_beta + part * delta, flags)
             k = solve(s, k)
     return k, gap, rr, turns
 

@@ -66,9 +66,7 @@ class Dictionary:
         for name, grid in (("D", self.D), ("Dstar", self.Dstar)):
             if np.ndim(grid) != 1 or len(grid) == 0 or not np.all(np.isfinite(grid)) or np.any(np.diff(grid) <= 0):
                 raise InputError(f"dictionary: found a grid of {name} that is empty or not ascending, expected diffusivities")
-        size = len(self.bvalues) * (len(self.D) + len(self.Dstar)) * 8
-        if size > MOST_BYTES:
-            raise InputError(f"dictionary: found {size / 2**30:.3g} GiB of atoms, expected at most {MOST_BYTES / 2**30:g} GiB")
+        _require_room(len(self.bvalues), len(self.D) + len(self.Dstar))
         shape = (len(self.bvalues), len(self.D) + len(self.Dstar))
         if self.atoms is not None and (np.shape(self.atoms) != shape or not np.all(np.isfinite(self.atoms))):
             raise InputError(f"dictionary: found a matrix of shape {np.shape(self.atoms)}, expected finite numbers {shape}")
@@ -154,8 +152,15 @@ def make_dictionary(bvalues: ArrayLike, grid: str, n: tuple[int, int], d_range: 
 
     Where D ends at the diffusivity at which D* begins, the grid of D leaves it out: no atom is there twice.
     """
+    bvalues = np.asarray(bvalues, np.float64)
+    _require_room(len(bvalues), n[0] + n[1])
     D = make_grid("D", grid, d_range, n[0], last=d_range[1] != dstar_range[0])
-    return Dictionary(np.asarray(bvalues, np.float64), D, make_grid("Dstar", grid, dstar_range, n[1]))
+    return Dictionary(bvalues, D, make_grid("Dstar", grid, dstar_range, n[1]))
+
+
+def _require_room(b: int, atoms: int) -> None:
+    if b * atoms * 8 > MOST_BYTES:
+        raise InputError(f"dictionary: found {b * atoms / 2**27:.3g} GiB of atoms, expected at most {MOST_BYTES / 2**30:g} GiB")
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
