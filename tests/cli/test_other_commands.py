@@ -181,7 +181,7 @@ class TestInfo:
 
 
 @pytest.fixture(scope="module")
-def shown(self, tmp_path_factory):
+def shown(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "demo_out"
     done = subprocess.run([sys.executable, "-m", "ivimsc", "demo", "--out", out], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
