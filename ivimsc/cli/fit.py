@@ -42,15 +42,20 @@ def fit(
             raise InputError(f"--set: found {pair!r}, expected KEY=VALUE")
         settings[key.strip()] = value.strip()
     wanted = None if bvalues is None else parse_bvalues(bvalues)
-    job = FitJob(input, method, out, bval, bvec, mask, wanted, device, threads, resume, force, not no_maps, settings, chunk)
+    job = FitJob(
+        input, method, out, bval, bvec, mask, wanted, device, threads, resume, force, not no_maps, settings, chunk
+    )
     try:
         with progress(f"fit {method}") as advance:
             done = fit_file(job, advance, lambda note: print(note, flush=True))
     except KeyboardInterrupt:
-        print("ivimsc: interrupted; the finished voxels are kept: the same command with --resume goes on", file=sys.stderr)
+        kept = "the finished voxels are kept: the same command with --resume goes on"
+        print(f"ivimsc: interrupted; {kept}", file=sys.stderr)
         raise typer.Exit(130) from None
     rate = f", {done.voxels / done.seconds:,.0f} voxels/s" if done.seconds > 0 else ""
-    print(f"{method} on {done.launch.device}, {done.launch.threads} threads, b = {', '.join(f'{b:g}' for b in done.bvalues)} s/mm²")
+    threads_used = f"{done.launch.threads} thread{'s' if done.launch.threads > 1 else ''}"
+    used = ", ".join(f"{b:g}" for b in done.bvalues)
+    print(f"{method} on {done.launch.device}, {threads_used}, b = {used} s/mm²")
     print(f"{done.voxels:,} voxels in {done.seconds:.2f} s{rate}")
     print(*outcome_lines(done.outcomes), sep="\n")
     print(f"estimates: {done.store}")
@@ -58,6 +63,7 @@ def fit(
         keys = ",".join(path.name.split("_param-")[1].split("_")[0] for path in done.maps)
         print(f"maps:      {str(done.maps[0]).split('_param-')[0]}_param-{{{keys}}}_dwimap.nii.gz")
     if done.mostly_bad:
-        print("ivimsc: warning: over half of the voxels have a bad signal (outcome 5); a mask leaves them out", file=sys.stderr)
+        advice = "over half of the voxels have a bad signal (outcome 5); a mask leaves them out"
+        print(f"ivimsc: warning: {advice}", file=sys.stderr)
         raise typer.Exit(3)
     return 0

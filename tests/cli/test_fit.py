@@ -56,7 +56,7 @@ def test_maps_and_store_are_written_with_the_geometry_of_the_input(ivimsc, serie
 
 def test_what_ran_where_is_printed(ivimsc, series):
     assert fit(ivimsc, series, "--threads", 1, method="segmented") == 0
-    assert "segmented on cpu, 1 threads" in ivimsc.out
+    assert "segmented on cpu, 1 thread, b = " in ivimsc.out
     assert "split b: 200 s/mm²" in ivimsc.out
     assert "outcome 1: converged" in ivimsc.out
     assert "\r" not in ivimsc.err and "\x1b" not in ivimsc.err + ivimsc.out  # no progress bar in a log
