@@ -1,8 +1,8 @@
 """Pictures of maps: shared by the demo, the comparison and the report.
 
 Conventions: S0 in grey; f, D, D* in perceptually uniform colours with fixed ranges (`physics.parameters`), so that two
-pictures can be compared; outside the mask black; not fitted magenta; every colour bar with symbol and unit; outcomes in
-one set of colours everywhere.
+pictures can be compared; outside the mask black; not fitted magenta; D* slate where it is not identifiable; every colour
+bar with symbol and unit; outcomes in one set of colours everywhere.
 """
 
 from pathlib import Path
@@ -23,6 +23,7 @@ from ivimsc.physics.parameters import PARAMETERS, Parameter
 
 __all__ = ["OUTCOME_COLOURS", "into_slice", "range_of", "sheet", "show_map", "show_outcome"]
 
+MEANINGLESS = "#3d4450"  # D* where it is not identifiable: its value is noise, and would be taken for perfusion
 COLOURS = {"s0": "gray", "f": "inferno", "d": "viridis", "dstar": "magma"}
 OUTCOME_COLOURS = {
     Outcome.OUTSIDE: "#000000",
@@ -84,6 +85,14 @@ def show_outcome(axes: Axes, image: NDArray, aspect: float) -> None:
     _bare(axes)
 
 
+def _cover(axes: Axes, where: NDArray, aspect: float) -> None:
+    """Cover the pixels `where` (x, y), in which a value means nothing."""
+    cover = np.ma.masked_where(~where, where)
+    axes.imshow(cover.T, origin="lower", cmap=ListedColormap([MEANINGLESS]), aspect=aspect, interpolation="nearest")
+    if where.any():
+        axes.set_xlabel("slate: D* not identifiable", fontsize=8, color=MEANINGLESS)
+
+
 def _bare(axes: Axes) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
@@ -113,6 +122,9 @@ def sheet(voxels: Any, fits: dict[str, Estimates], path: Path, title: str, z: in
         for row, (name, values) in enumerate(rows):
             image = into_slice(values[parameter.key], index, shape, z, 0)
             drawn = show_map(axes[row, column], image, inside, parameter, limits, aspect)
+            if parameter.key == "dstar" and name in fits:
+                outcome = into_slice(fits[name].outcome, index, shape, z, Outcome.OUTSIDE)
+                _cover(axes[row, column], outcome == Outcome.DSTAR_UNIDENTIFIABLE, aspect)
             if column == 0:
                 axes[row, 0].set_ylabel(name, fontsize=13, fontweight="bold")
         axes[0, column].set_title(f"{parameter.symbol}: {parameter.name}", fontsize=11)
