@@ -24,6 +24,7 @@ PAD = 8  # float64 in a 512-bit register
 # Part of an atom's square outside the span of those in use, below which rounding decides its sign. Close to that limit
 # the Newton step is rough; the next one, from the true gradient, mends it. At 1e-13 one voxel in 10,000 at SNR 1000 cycled.
 DEPENDENT = 1e-15
+# forceinline below: a call hands over every array of the tuples, some 60 registers, and takes longer than the work.
 # reassoc: a sum over b may be taken in any order; the duality gap checks what comes out
 SUM_JIT = {**JIT, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
 
@@ -57,7 +58,7 @@ def make_active(most):
     return Active(np.zeros(most, np.int64), x, g, step, np.zeros((most, most)), inverse, np.zeros(most))
 
 
-@njit(**SUM_JIT)
+@njit(**SUM_JIT, forceinline=True)
 def dot(a, i, b, j):
     """a[i] · b[j], padded rows."""
     i, j, total = np.uint64(i), np.uint64(j), 0.0
@@ -68,7 +69,7 @@ def dot(a, i, b, j):
     return total
 
 
-@njit(**SUM_JIT)
+@njit(**SUM_JIT, forceinline=True)
 def add(a, i, factor, b, j):
     """a[i] += factor · b[j], padded rows."""
     i, j = np.uint64(i), np.uint64(j)
@@ -95,7 +96,7 @@ def remove(s, k, p):
     return k - 1
 
 
-@njit(**SUM_JIT)
+@njit(**SUM_JIT, forceinline=True)
 def _enter(s, k, atoms, j, x, g):
     """Take atom j in as number k, unless there is no room or it is a combination of those in use; whether it came in.
 
@@ -121,14 +122,11 @@ def _enter(s, k, atoms, j, x, g):
 
 
 @njit(**SUM_JIT)
-def append(s, k, atoms, j, x, g):
-    """Take atom j (row of atoms (atom, pad)) in with coefficient x and gradient g; the new k.
+def _exchange(s, k, atoms, j, x, g):
+    """Put atom j in the place of those in use that it is a combination Σ t_i φ_i of; the new k.
 
-    Where the atom is a combination Σ t_i φ_i of those in use, it takes their place instead: x_i falls by t_i for each
-    unit of the newcomer, until one of them is 0 and leaves. k stays.
+    x_i falls by t_i for each unit of the newcomer, until one of them is 0 and leaves. s.step holds R⁻ᵀ Φ_Aᵀ φ_j.
     """
-    if _enter(s, k, atoms, j, x, g):
-        return k + 1
     t = s.step
     amount, leaving = np.inf, -1
     for i in range(k - 1, -1, -1):
@@ -142,16 +140,25 @@ def append(s, k, atoms, j, x, g):
     for i in range(k):
         s.saved[i] = s.x[i]
         s.x[i] -= amount * t[i]
-    left, left_x, left_g = s.atom[leaving], s.x[leaving] + amount * t[leaving], s.g[leaving]
+    left, left_g = s.atom[leaving], s.g[leaving]
     k = remove(s, k, leaving)
     if not _enter(s, k, atoms, j, x + amount, g):  # not after all: back to where we were
         for i in range(k):
             s.x[i] = s.saved[i if i < leaving else i + 1]
-        _enter(s, k, atoms, left, left_x, left_g)
+        _enter(s, k, atoms, left, s.saved[leaving], left_g)
     return k + 1
 
 
 @njit(**SUM_JIT)
+def append(s, k, atoms, j, x, g):
+    """Take atom j (row of atoms (atom, pad)) in with coefficient x and gradient g; the new k.
+
+    Where there is no room, or the atom is a combination of those in use, it takes the place of one, and k stays.
+    """
+    return k + 1 if _enter(s, k, atoms, j, x, g) else _exchange(s, k, atoms, j, x, g)
+
+
+@njit(**SUM_JIT, forceinline=True)
 def solve(s, k):
     """The non-negative optimum over (what stays of) the atoms in use, from a feasible s.x with gradient s.g; the new k.
 

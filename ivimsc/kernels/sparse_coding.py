@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ivimsc.kernels.active_set import SUM_JIT, add, append, dot, make_active, padded, solve
+from ivimsc.kernels.active_set import PAD, SUM_JIT, add, append, dot, make_active, padded, solve
 from ivimsc.kernels.compiling import JIT
 from ivimsc.kernels.scaling import scales
 
@@ -54,6 +54,35 @@ class Pyramid(NamedTuple):
     lift: NDArray[np.float64]
     lifted: NDArray[np.float64]
     pairs: NDArray[np.float64]
+
+
+class Scratch(NamedTuple):
+    """Room for one voxel. Views cost more than the loops over them, so they are made once.
+
+    y (2, pad): signal and residual; c (all,): Φᵀr; one (1,), value (tissue · blood,), flags (atom,), chosen, share
+    (2 · most,); bits, one_bits, value_bits: the floats c, one and value as integers; words: eight flags in one.
+    """
+
+    y: NDArray[np.float64]
+    c: NDArray[np.float64]
+    one: NDArray[np.float64]
+    value: NDArray[np.float64]
+    flags: NDArray[np.uint8]
+    chosen: NDArray[np.int64]
+    share: NDArray[np.float64]
+    bits: NDArray[np.int64]
+    one_bits: NDArray[np.int64]
+    value_bits: NDArray[np.int64]
+    words: NDArray[np.uint64]
+
+
+@njit(**JIT)
+def _make_scratch(p, most):
+    n = p.first[-1] - p.first[-2]
+    c, one, value = np.zeros(max(n, p.first[1])), np.zeros(1), np.zeros(p.half[0] * (p.first[1] - p.half[0]))
+    flags, y = np.zeros((n + 15) // 8 * 8, np.uint8), np.zeros((2, p.atoms.shape[1]))
+    views = c.view(np.int64), one.view(np.int64), value.view(np.int64), flags.view(np.uint64)
+    return Scratch(y, c, one, value, flags, np.zeros(2 * most, np.int64), np.zeros(2 * most), *views)
 
 
 def make_pyramid(matrix: NDArray[np.float64], half: int, tolerance: float) -> Pyramid:
@@ -89,72 +118,76 @@ def _pairs(columns: NDArray[np.float64], half: int) -> NDArray[np.float64]:
 
 
 @njit(**JIT)
-def _start(s, p, y, c, one, value, half_beta):
+def _start(s, p, t, half_beta):
     """Start at the best pair of a tissue and a blood atom of the coarsest level; k (0 where no pair is positive)."""
-    tissue, blood = p.half[0], p.first[1] - p.half[0]
-    scan(p.columns, 0, p.first[1], y[0], c)
+    tissue, blood, c = p.half[0], p.first[1] - p.half[0], t.c
+    scan(p.columns, 0, p.first[1], t.y, 0, c)
     for i in range(tissue):
-        t, ii = c[i] - half_beta, np.uint64(i)
+        left, ii = c[i] - half_beta, np.uint64(i)
         for j in range(blood):
-            u = c[np.uint64(tissue + j)] - half_beta
-            x = p.pairs[0, ii, j] * t + p.pairs[1, ii, j] * u
-            z = p.pairs[1, ii, j] * t + p.pairs[2, ii, j] * u
-            value[ii * np.uint64(blood) + np.uint64(j)] = x * t + z * u if (x > 0) & (z > 0) else 0.0
-    k = 0
-    highest = excess(value, tissue * blood, 0.0, one)
-    if highest > 0:
-        for q in range(tissue * blood):
-            if value[q] == highest:
-                i, j = q // blood, tissue + q % blood
-                k = append(s, k, p.atoms, i, 0.0, c[i] - half_beta)
-                k = append(s, k, p.atoms, j, 0.0, c[j] - half_beta)
-                break
+            right, jj = c[np.uint64(tissue + j)] - half_beta, np.uint64(j)
+            x = p.pairs[0, ii, jj] * left + p.pairs[1, ii, jj] * right
+            z = p.pairs[1, ii, jj] * left + p.pairs[2, ii, jj] * right
+            t.value[np.uint64(i * blood + j)] = x * left + z * right if min(x, z) > 0 else 0.0
+    highest = largest(t.value_bits, tissue * blood, 0)
+    if highest == 0:
+        return 0
+    best = np.int64(-1)
+    for q in range(tissue * blood):  # without a break it vectorises
+        best = max(best, q if t.value_bits[np.uint64(q)] == highest else -1)
+    i, j = best // blood, tissue + best % blood
+    k = append(s, 0, p.atoms, i, 0.0, c[i] - half_beta)
+    k = append(s, k, p.atoms, j, 0.0, c[j] - half_beta)
     return solve(s, k)
 
 
-@njit(**SUM_JIT)
-def scan(columns, first, n, r, c):
-    """Put Φᵀ r into c (n,), for the n columns from `first` on."""
-    # slices, and indices that cannot be negative: else each access is tested for wrapping around, and nothing vectorises
-    stop = first + n
-    out = c[:n]
+@njit(**SUM_JIT, forceinline=True)
+def scan(columns, first, n, r, row, c):
+    """Put Φᵀ r into c (n,), for the n columns from `first` on; r is row `row` of an array (…, b or more)."""
     m = 0
     while m + 5 <= len(columns):  # five rows at a time: c is loaded and stored a fifth as often
-        r0, r1, r2, r3, r4 = r[m], r[m + 1], r[m + 2], r[m + 3], r[m + 4]
-        p0, p1, p2 = columns[m, first:stop], columns[m + 1, first:stop], columns[m + 2, first:stop]
-        p3, p4 = columns[m + 3, first:stop], columns[m + 4, first:stop]
+        r0, r1, r2, r3, r4 = r[row, m], r[row, m + 1], r[row, m + 2], r[row, m + 3], r[row, m + 4]
+        m0, m1, m2, m3, m4 = np.uint64(m), np.uint64(m + 1), np.uint64(m + 2), np.uint64(m + 3), np.uint64(m + 4)
         if m == 0:
             for j in range(n):
-                out[j] = r0 * p0[j] + r1 * p1[j] + r2 * p2[j] + r3 * p3[j] + r4 * p4[j]
+                i = np.uint64(first + j)
+                low = r0 * columns[m0, i] + r1 * columns[m1, i]
+                c[np.uint64(j)] = low + r2 * columns[m2, i] + r3 * columns[m3, i] + r4 * columns[m4, i]
         else:
             for j in range(n):
-                out[j] += r0 * p0[j] + r1 * p1[j] + r2 * p2[j] + r3 * p3[j] + r4 * p4[j]
+                i = np.uint64(first + j)
+                low = r0 * columns[m0, i] + r1 * columns[m1, i]
+                c[np.uint64(j)] += low + r2 * columns[m2, i] + r3 * columns[m3, i] + r4 * columns[m4, i]
         m += 5
     if m == 0:
-        out[:] = 0.0
+        c[:n] = 0
     while m < len(columns):
-        r0, p0 = r[m], columns[m, first:stop]
+        r0, m0 = r[row, m], np.uint64(m)
         for j in range(n):
-            out[j] += r0 * p0[j]
+            c[np.uint64(j)] += r0 * columns[m0, np.uint64(first + j)]
         m += 1
 
 
-@njit(**JIT)
-def excess(c, n, half_beta, one):
-    """How far the largest of c (n,) lies above β/2, at least 0; one (1,) is scratch.
+@njit(**JIT, forceinline=True)
+def largest(bits, n, least):
+    """The largest of the first n of `bits` and `least`.
 
     Floats that are not negative sort as the integers of the same bits do, and a maximum of integers vectorises.
     """
-    one[0] = half_beta
-    bits, highest = c[:n].view(np.int64), one.view(np.int64)
-    largest = highest[0]
     for j in range(n):
-        largest = max(largest, bits[j])
-    highest[0] = largest
+        least = max(least, bits[np.uint64(j)])
+    return least
+
+
+@njit(**JIT, forceinline=True)
+def excess(bits, n, half_beta, one, one_bits):
+    """How far the largest of the n floats behind `bits` lies above β/2, at least 0; one, one_bits (1,): scratch."""
+    one[0] = half_beta
+    one_bits[0] = largest(bits, n, one_bits[0])
     return one[0] - half_beta
 
 
-@njit(**JIT)
+@njit(**JIT, forceinline=True)
 def relative_gap(s, k, c, first, half_beta, delta, rr, yy, lift2, lifted):
     """Relative duality gap of the k atoms in s, with c = Φᵀr, its excess delta, rr = ||r||², yy = ||y||²."""
     shrink = half_beta / (half_beta + delta) if half_beta > 0 else 0.0
@@ -168,11 +201,12 @@ def relative_gap(s, k, c, first, half_beta, delta, rr, yy, lift2, lifted):
     return max(gap, 0.0) / max(rr + 2.0 * half_beta * total, FLOOR * yy)
 
 
-@njit(**SUM_JIT)
+@njit(**SUM_JIT, forceinline=True)
 def _residual(s, k, atoms, y):
     """Row 1 of y = row 0 - Φ x; its square."""
-    for m in range(y.shape[1]):
-        y[1, m] = y[0, m]
+    for start in range(0, y.shape[1], PAD):
+        for m in range(PAD):
+            y[1, np.uint64(start + m)] = y[0, np.uint64(start + m)]
     for i in range(k):
         add(y, 1, -s.x[i], atoms, s.atom[i])
     return dot(y, 1, y, 1)
@@ -191,12 +225,10 @@ def _sort(s, k):
 
 
 @njit(**JIT)
-def _descend(s, k, p, level, y, chosen, share, half_beta):
-    """From the atoms of level - 1 to those of `level`: neighbours in use become the two atoms around their centre.
-
-    chosen (2 · most,), share (2 · most,): scratch.
-    """
+def _descend(s, k, p, level, t, half_beta):
+    """From the atoms of level - 1 to those of `level`: neighbours in use become the two atoms around their centre."""
     _sort(s, k)
+    chosen, share, y = t.chosen, t.share, t.y
     first, wall = p.first[level], p.first[level - 1] + p.half[level - 1]
     n, i = 0, 0
     while i < k:
@@ -235,20 +267,20 @@ def _descend(s, k, p, level, y, chosen, share, half_beta):
     return solve(s, k)
 
 
-@njit(**JIT)
-def _take_peaks(s, k, p, level, c, n, half_beta, threshold, flags):
+@njit(**JIT, forceinline=True)
+def _take_peaks(s, k, p, level, t, half_beta, threshold):
     """Take in every atom at which c peaks above the threshold; the new k."""
-    first, half = p.first[level], p.half[level]
-    before, here, after, inner = c[: n - 2], c[1 : n - 1], c[2:n], flags[1 : n - 1]
-    for j in range(n - 2):
-        inner[j] = (here[j] > threshold) & (here[j] > before[j]) & (here[j] >= after[j])
+    first, half, c, flags, words = p.first[level], p.half[level], t.c, t.flags, t.words
+    n = p.first[level + 1] - first
+    for j in range(1, n - 1):
+        here = c[np.uint64(j)]
+        flags[np.uint64(j)] = (here > threshold) & (here > c[np.uint64(j - 1)]) & (here >= c[np.uint64(j + 1)])
     flags[0] = c[0] > threshold and (n == 1 or half == 1 or c[0] >= c[1])
     flags[n - 1] = c[n - 1] > threshold and (n == 1 or half == n - 1 or c[n - 1] > c[n - 2])
     if 1 < half < n:
         flags[half - 1] = c[half - 1] > threshold and c[half - 1] > c[half - 2]
     if 0 < half < n - 1:
         flags[half] = c[half] > threshold and c[half] >= c[half + 1]
-    words = flags.view(np.uint64)
     for word in range((n + 7) // 8):  # 8 flags at once
         if words[word] != 0:
             for j in range(8 * word, min(8 * word + 8, n)):
@@ -258,28 +290,27 @@ def _take_peaks(s, k, p, level, c, n, half_beta, threshold, flags):
 
 
 @njit(**JIT)
-def _code(s, p, y, c, one, flags, chosen, share, value, half_beta):
-    """Code the signal in row 0 of y (2, pad): (k, relative gap, ||r||², turns); atoms (of the last level) and x are in s."""
-    yy, lift2 = dot(y, 0, y, 0), dot(p.lift, 0, p.lift, 0)
-    k, turns, gap, rr = _start(s, p, y, c, one, value, half_beta), 0, np.inf, yy
+def _code(s, p, t, half_beta):
+    """Code the signal in row 0 of t.y: (k, relative gap, ||r||², turns); atoms (of the last level) and x are in s."""
+    yy, lift2 = dot(t.y, 0, t.y, 0), dot(p.lift, 0, p.lift, 0)
+    k, turns, gap, rr = _start(s, p, t, half_beta), 0, np.inf, yy
     for level in range(len(p.half)):
         first = p.first[level]
         n = p.first[level + 1] - first
         if level > 0:
-            k = _descend(s, k, p, level, y, chosen, share, half_beta)
+            k = _descend(s, k, p, level, t, half_beta)
         for turn in range(TURNS):
             turns += 1
-            rr = _residual(s, k, p.atoms, y)
-            scan(p.columns, first, n, y[1], c)
-            delta = excess(c, n, half_beta, one)
-            gap = relative_gap(s, k, c, first, half_beta, delta, rr, yy, lift2, p.lifted)
+            rr = _residual(s, k, p.atoms, t.y)
+            scan(p.columns, first, n, t.y, 1, t.c)
+            delta = excess(t.bits, n, half_beta, t.one, t.one_bits)
+            gap = relative_gap(s, k, t.c, first, half_beta, delta, rr, yy, lift2, p.lifted)
             if gap <= p.loose[level]:
                 break
             for i in range(k):
-                s.g[i] = c[s.atom[i] - first] - half_beta
+                s.g[i] = t.c[s.atom[i] - first] - half_beta
             part = NEAR if turn < PATIENCE else HIGHEST
-            k = _take_peaks(s, k, p, level, c, n, half_beta, half_beta + part * delta, flags)
-            k = solve(s, k)
+            k = solve(s, _take_peaks(s, k, p, level, t, half_beta, half_beta + part * delta))
     return k, gap, rr, turns
 
 
@@ -294,13 +325,8 @@ def encode_exact(start, stop, signals, p, beta, relative, scale, atom, x, gap, s
     atom, x : (voxel, most), written: atoms in use, ascending, -1 beyond them, and their coefficients (scaled signal)
     gap, squares, turns : (voxel,), written: relative duality gap, Σ r² (scaled signal), turns taken
     """
-    rows, levels, most = len(p.columns), len(p.half), atom.shape[1]
-    pad, last, n = p.atoms.shape[1], p.first[levels - 1], p.first[levels] - p.first[levels - 1]
-    s = make_active(most)
-    y, c, one = np.zeros((2, pad)), np.empty(len(p.place)), np.empty(1)
-    flags = np.zeros((n + 7) // 8 * 8, np.uint8)
-    chosen, share = np.zeros(2 * most, np.int64), np.zeros(2 * most)
-    value = np.empty(p.half[0] * (p.first[1] - p.half[0]))
+    last = p.first[-2]
+    s, t = make_active(atom.shape[1]), _make_scratch(p, atom.shape[1])
     scales(signals[start:stop], scale[start:stop])
     for v in range(start, stop):
         atom[v], x[v] = -1, 0.0
@@ -308,13 +334,13 @@ def encode_exact(start, stop, signals, p, beta, relative, scale, atom, x, gap, s
             gap[v], squares[v], turns[v] = np.nan, np.nan, 0
             continue
         inverse = 1.0 / np.float64(scale[v])
-        for m in range(rows):
-            y[0, m] = signals[v, m] * inverse
+        for m in range(len(p.columns)):
+            t.y[0, m] = signals[v, m] * inverse
         half_beta = 0.5 * beta
         if relative:
-            scan(p.columns, last, n, y[0], c)
-            half_beta *= excess(c, n, 0.0, one)
-        k, gap[v], squares[v], turns[v] = _code(s, p, y, c, one, flags, chosen, share, value, half_beta)
+            scan(p.columns, last, p.first[-1] - last, t.y, 0, t.c)
+            half_beta *= excess(t.bits, p.first[-1] - last, 0.0, t.one, t.one_bits)
+        k, gap[v], squares[v], turns[v] = _code(s, p, t, half_beta)
         _sort(s, k)
         for i in range(k):
             atom[v, i], x[v, i] = p.place[s.atom[i]], s.x[i]

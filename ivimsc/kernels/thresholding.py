@@ -55,15 +55,15 @@ def iterate(start, stop, signals, phis, ws, thresholds, hard, onto_input, iterat
     instead of W y; x (voxel, atom): written. All in one type, float32 or float64.
     """
     n, one = phis.shape[2], signals.dtype.type(1)
-    r, u, step, zero = np.empty_like(signals[0]), np.empty_like(x[0]), np.empty_like(x[0]), np.zeros_like(signals[0])
+    rest, u, step, zero = np.empty_like(signals[:1]), np.empty_like(x[0]), np.empty_like(x[0]), np.zeros_like(signals[0])
     for v in range(start, stop):
         y, code = signals[v], x[v]
-        scan(ws[0], 0, n, y, u)
+        scan(ws[0], 0, n, signals, v, u)
         _threshold(u, thresholds[0], one, hard, code)
         for t in range(1, iterations):
             at, cut = min(t, len(phis) - 1), min(t, len(thresholds) - 1)
-            _residual(phis[at], code, zero if onto_input else y, r)
-            scan(ws[at], 0, n, r, step)
+            _residual(phis[at], code, zero if onto_input else y, rest[0])
+            scan(ws[at], 0, n, rest, 0, step)
             for j in range(n):
                 u[j] = (u[j] if onto_input else 0) + code[j] + step[j]
             _threshold(u, thresholds[cut], one, hard, code)
@@ -73,9 +73,9 @@ def iterate(start, stop, signals, phis, ws, thresholds, hard, onto_input, iterat
 def _gap(phi, x, y, half_beta, lift, r, c, one):
     """Relative duality gap of x, as in `sparse_coding`, over all atoms; (gap, ||r||²)."""
     n = len(x)
-    _residual(phi, x, y, r)
-    scan(phi, 0, n, r, c)
-    delta = excess(c, n, half_beta, one)
+    _residual(phi, x, y, r[0])
+    scan(phi, 0, n, r, 0, c)
+    delta = excess(c.view(np.int64), n, half_beta, one, one.view(np.int64))
     shrink = half_beta / (half_beta + delta) if half_beta > 0 else 0.0
     yy, rr, total, slack, scaled, lift2, lifted = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for j in range(n):
@@ -84,9 +84,9 @@ def _gap(phi, x, y, half_beta, lift, r, c, one):
         scaled += 2.0 * x[j] * (half_beta - shrink * c[j])
     for m in range(len(y)):
         yy += y[m] * y[m]
-        rr += r[m] * r[m]
+        rr += r[0, m] * r[0, m]
         lift2 += lift[m] * lift[m]
-        lifted += lift[m] * (y[m] - r[m])  # liftᵀ Φ x
+        lifted += lift[m] * (y[m] - r[0, m])  # liftᵀ Φ x
     moved = delta * delta * lift2 + slack + 2.0 * delta * lifted
     scaled += (1.0 - shrink) ** 2 * rr
     gap = min(moved, scaled) if half_beta > 0 else moved
@@ -97,7 +97,7 @@ def _gap(phi, x, y, half_beta, lift, r, c, one):
 def proximal(y, phi, w, threshold, level, kind, iterations, tolerance, half_beta, lift, x, rows, r, one):
     """Iterate on one signal until its gap (soft: kind 0, FISTA: 1) or its change (hard: 2) is within the tolerance.
 
-    rows (3, atom), r (b,), one (1,): scratch; x (atom,): written. Returns (gap, ||r||², iterations, done).
+    rows (3, atom), r (1, b), one (1,): scratch; x (atom,): written. Returns (gap, ||r||², iterations, done).
     """
     n = len(x)
     point, u, last = rows[0], rows[1], rows[2]
@@ -106,8 +106,8 @@ def proximal(y, phi, w, threshold, level, kind, iterations, tolerance, half_beta
     gap, rr = _gap(phi, x, y, half_beta, lift, r, u, one)
     while count < iterations:
         count += 1
-        _residual(phi, point, y, r)
-        scan(w, 0, n, r, u)
+        _residual(phi, point, y, r[0])
+        scan(w, 0, n, r, 0, u)
         for j in range(n):
             u[j] += point[j]
             last[j] = x[j]
@@ -148,7 +148,8 @@ def encode_iterated(start, stop, signals, problem, beta, relative, scale, x, gap
     """
     phi, w, threshold, lift, kind, iterations, tolerance = problem
     n = phi.shape[1]
-    y, r, rows, one = np.zeros(len(phi)), np.zeros(len(phi)), np.zeros((3, n)), np.empty(1)
+    ys, r, rows, one = np.zeros((1, len(phi))), np.zeros((1, len(phi))), np.zeros((3, n)), np.empty(1)
+    y = ys[0]
     scales(signals[start:stop], scale[start:stop])
     for v in range(start, stop):
         if scale[v] == 0:
@@ -158,8 +159,8 @@ def encode_iterated(start, stop, signals, problem, beta, relative, scale, x, gap
             y[m] = signals[v, m] * (1.0 / np.float64(scale[v]))
         half_beta = 0.5 * beta
         if relative:
-            scan(phi, 0, n, y, rows[1])
-            half_beta *= excess(rows[1], n, 0.0, one)
+            scan(phi, 0, n, ys, 0, rows[1])
+            half_beta *= excess(rows[1].view(np.int64), n, 0.0, one, one.view(np.int64))
         level = 1.0 if kind == 2 else half_beta
         found = proximal(y, phi, w, threshold, level, kind, iterations, tolerance, half_beta, lift, x[v], rows, r, one)
         gap[v], squares[v], turns[v], done[v] = found
