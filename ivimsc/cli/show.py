@@ -8,13 +8,13 @@ __all__ = ["outcome_lines", "progress", "tuple_of"]
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+def progress(label: str, unit: str = "voxels") -> Iterator[Callable[[int, int], None]]:
     """A function (done, total) that shows how far the work is; on stderr, so that stdout holds results alone."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn("voxels"), TimeRemainingColumn())
+        columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(label, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -26,7 +26,7 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
             tenth = 10 * done // max(total, 1)
             if tenth > said:
                 said = tenth
-                print(f"{label}: {done:,} of {total:,} voxels", file=sys.stderr, flush=True)
+                print(f"{label}: {done:,} of {total:,} {unit}", file=sys.stderr, flush=True)
 
         yield line
 
