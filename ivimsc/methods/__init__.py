@@ -30,6 +30,7 @@ __all__ = ["METHODS", "Fitter", "VoxelSource", "load_method", "make_options"]
 METHODS = {
     "segmented": "ivimsc.methods.segmented",
     "nlls": "ivimsc.methods.nlls",
+    "bayes": "ivimsc.methods.bayes",
     "ista": "ivimsc.methods.ista",
 }
 
