@@ -168,37 +168,35 @@ def _propose(log_w, w, t, settings, state):
 
 
 @njit(**JIT)
-def _evaluate(y, model, scale, prior, reference, spread, t, theta, signals, scratch, s0, density, log_w):
-    """log_w (n,) = ln likelihood, density (n,) = ln prior, at the points t (3, n)."""
-    map_points(prior, t, theta)
-    unit_signals(model.b, theta, signals)
-    log_likelihood(y, signals, model, scale, reference, spread, scratch, s0, log_w)
-    log_prior(prior, t, scratch[0], density)
+def _evaluate(y, model, scale, prior, reference, spread, a):
+    """a.log_w (n,) = ln likelihood, a.density (n,) = ln prior, at the points a.t (3, n)."""
+    map_points(prior, a.t, a.theta)
+    unit_signals(model.b, a.theta, a.signals)
+    log_likelihood(y, a.signals, model, scale, reference, spread, a.scratch, a.s0, a.log_w)
+    log_prior(prior, a.t, a.scratch[0], a.density)
 
 
 @njit(**JIT)
-def _climb(y, model, scale, prior, proposal, n, found, state, a):
+def _climb(y, model, scale, prior, proposal, found, state, c):
     """The maximum of the posterior density of (f, D, D*), from state.best, into found[9:12]."""
-    t, theta, signals = a.t[:, :n], a.theta[:, :n], a.signals[:, :n]
-    scratch, s0, density, log_w = a.scratch[:, :n], a.s0[:n], a.density[:n], a.log_w[:n]
     factor = ONE
     for _ in range(CLIMBS):
-        _place(proposal.x, state.best, state.root, factor, t)
+        _place(proposal.x, state.best, state.root, factor, c.t)
         for k in range(3):
-            t[k, 0] = state.best[k]  # the best so far is never lost
-        _evaluate(y, model, scale, prior, found[0], a.zero, t, theta, signals, scratch, s0, density, log_w)
-        subtract_log_jacobian(prior, t, density)
-        for m in range(n):
-            log_w[m] += density[m]
-        _, at = _top(log_w)
+            c.t[k, 0] = state.best[k]  # the best so far is never lost
+        _evaluate(y, model, scale, prior, found[0], c.zero, c)
+        subtract_log_jacobian(prior, c.t, c.density)
+        for m in range(len(c.log_w)):
+            c.log_w[m] += c.density[m]
+        _, at = _top(c.log_w)
         for k in range(3):
-            state.best[k] = t[k, at]
-            found[9 + k] = theta[k, at]
+            state.best[k] = c.t[k, at]
+            found[9 + k] = c.theta[k, at]
         factor *= SHRINK
 
 
 class Arrays(NamedTuple):
-    """Scratch for the local rounds, n points."""
+    """Scratch for n points: of the global step (without t, theta, signals), the local rounds, the maximum."""
 
     t: NDArray[np.float32]
     theta: NDArray[np.float32]
@@ -230,7 +228,7 @@ def _tail(w, theta, target, out):
 
 
 @njit(**JIT)
-def _voxel(y, scale, model, shared, proposal, prior, settings, a, g, state, found, target, below):
+def _voxel(y, scale, model, shared, proposal, prior, settings, g, a, c, state, found, target, below):
     """The posterior of one voxel with scaled signal y: found (FIELDS,); below (3,) where a target is given."""
     sampled = not (model.rician and settings.rounds > 0)  # Rician: the global step only starts the local rounds
     start = Model(model.b, model.s0, model.sigma, model.rician and sampled)
@@ -254,7 +252,7 @@ def _voxel(y, scale, model, shared, proposal, prior, settings, a, g, state, foun
         if ess >= settings.target:
             break
         _place(proposal.x, state.mean, state.root, ONE, a.t)
-        _evaluate(y, model, scale, prior, found[0], proposal.spread, a.t, a.theta, a.signals, a.scratch, a.s0, a.density, a.log_w)
+        _evaluate(y, model, scale, prior, found[0], proposal.spread, a)
         for m in range(len(a.log_w)):
             a.log_w[m] += a.density[m] + proposal.minus_log_density[m]
         new = _gather(a.log_w, a.w, a.theta, a.s0, settings, state, trial)
@@ -269,7 +267,7 @@ def _voxel(y, scale, model, shared, proposal, prior, settings, a, g, state, foun
             for k in range(3):
                 state.best[k] = a.t[k, at]
         _propose(a.log_w, a.w, a.t, settings, state)
-    _climb(y, model, scale, prior, proposal, settings.climb, found, state, a)
+    _climb(y, model, scale, prior, proposal, found, state, c)
 
 
 @njit(**JIT)
@@ -301,6 +299,7 @@ def posterior_kernel(start, stop, signals, scale, model, shared, proposal, prior
     place in the posterior is asked for, or (voxel, 0).
     """
     a = _arrays(proposal.x.shape[1], signals.shape[1])
+    c = _arrays(settings.climb, signals.shape[1])
     g = _arrays(shared.t.shape[1], 1)
     state = State(np.zeros(3, np.float32), np.zeros((3, 3), np.float32), np.zeros((3, 3), np.float32), np.zeros(3, np.float32))
     found = np.zeros(FIELDS, np.float32)
@@ -312,5 +311,5 @@ def posterior_kernel(start, stop, signals, scale, model, shared, proposal, prior
             continue
         for i in range(len(y)):
             y[i] = signals[v, i] / scale[v]
-        _voxel(y, scale[v], model, shared, proposal, prior, settings, a, g, state, found, targets[v], below[v])
+        _voxel(y, scale[v], model, shared, proposal, prior, settings, g, a, c, state, found, targets[v], below[v])
         _finish(y, scale[v], model.b, settings, found, v, result, outcome)

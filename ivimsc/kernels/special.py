@@ -34,22 +34,26 @@ def log32(x):
 
 
 # Abramowitz and Stegun 9.8.1 and 9.8.2
-_A = tuple(np.float32(a) for a in (3.5156229, 3.0899424, 1.2067492, 0.2659732, 0.0360768, 0.0045813))
-_B = tuple(np.float32(b) for b in (0.39894228, 0.01328592, 0.00225319, -0.00157565, 0.00916281, -0.02057706, 0.02635537,
-                                   -0.01647633, 0.00392377))  # fmt: skip
+_A1, _A2, _A3 = np.float32(3.5156229), np.float32(3.0899424), np.float32(1.2067492)
+_A4, _A5, _A6 = np.float32(0.2659732), np.float32(0.0360768), np.float32(0.0045813)
+_B0, _B1, _B2 = np.float32(0.39894228), np.float32(0.01328592), np.float32(0.00225319)
+_B3, _B4, _B5 = np.float32(-0.00157565), np.float32(0.00916281), np.float32(-0.02057706)
+_B6, _B7, _B8 = np.float32(0.02635537), np.float32(-0.01647633), np.float32(0.00392377)
 _CUT, _CUT_SQUARED = np.float32(3.75), np.float32(3.75**2)
 
 
-@njit(**JIT, fastmath={"contract"})
+@njit(**JIT, fastmath={"contract", "nsz"})
 def log_i0e32(x):
-    """ln(I0(x) exp(-x)) of a float32 x >= 0; error below 1e-6 max(1, |result|)."""
-    low = min(x, _CUT)
+    """ln(I0(x) exp(-x)) of a float32 x >= 0; error below 1e-6 max(1, |result|).
+
+    The two ranges are blended by arithmetic: a choice between two long expressions would become a branch, and branches
+    keep a loop from becoming vector instructions (12 ns each instead of 1).
+    """
+    small = np.float32(x < _CUT)
+    low, high = min(x, _CUT), max(x, _CUT)
     y = low * low / _CUT_SQUARED
-    p = _ONE + y * (_A[0] + y * (_A[1] + y * (_A[2] + y * (_A[3] + y * (_A[4] + y * _A[5])))))
-    high = max(x, _CUT)
+    p = _ONE + y * (_A1 + y * (_A2 + y * (_A3 + y * (_A4 + y * (_A5 + y * _A6)))))
     z = _CUT / high
-    q = _B[0] + z * (_B[1] + z * (_B[2] + z * (_B[3] + z * (_B[4] + z * (_B[5] + z * (_B[6] + z * (_B[7] + z * _B[8])))))))
-    small = x < _CUT
-    return log32(p if small else q) - (low if small else _HALF * log32(high))
-
-
+    q = _B5 + z * (_B6 + z * (_B7 + z * _B8))
+    q = _B0 + z * (_B1 + z * (_B2 + z * (_B3 + z * (_B4 + z * q))))
+    return _HALF * log32(small * p * p + (_ONE - small) * q * q / high) - small * low
