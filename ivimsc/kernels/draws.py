@@ -64,9 +64,9 @@ def _finish(model: Model, t: NDArray, theta: NDArray, log_density: NDArray, seed
 
 
 def prior_draws(model: Model, prior: Prior, n: int, seed: int) -> Draws:
-    """n draws of a prior with a density."""
-    t = draw(prior, low_discrepancy(n, 3, seed))
-    log_density, scratch = np.empty(n, np.float32), np.empty(n, np.float32)
+    """About n draws of a prior with a density."""
+    t = draw(prior, n, seed)
+    log_density, scratch = np.empty(t.shape[1], np.float32), np.empty(t.shape[1], np.float32)
     t32 = np.ascontiguousarray(t, np.float32)
     log_prior(prior, t32, scratch, log_density)
     subtract_log_jacobian(prior, t32, log_density)

@@ -28,6 +28,7 @@ __all__ = ["GEOMETRIC", "LINEAR", "LOG", "Prior", "box_prior", "draw", "gaussian
 
 LINEAR, GEOMETRIC, LOG = 0, 1, 2
 ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
+EXCLUDED = np.float32(-1e30)  # log density outside the limits; finite, so that differences stay numbers
 
 
 class Prior(NamedTuple):
@@ -35,7 +36,7 @@ class Prior(NamedTuple):
 
     kinds, low, span (3,): the maps of f, D, D*; span is high - low (LINEAR) or ln(high / low) (GEOMETRIC).
     constants (component,): log of weight and normalisation; means (component, 3); whiten (component, 3, 3): lower
-    triangular W with (t - mean)ᵀ C⁻¹ (t - mean) = |W (t - mean)|².
+    triangular W with (t - mean)ᵀ C⁻¹ (t - mean) = |W (t - mean)|². limits (3, 2): range of t, the prior is 0 outside.
     """
 
     kinds: NDArray[np.int64]
@@ -44,6 +45,7 @@ class Prior(NamedTuple):
     constants: NDArray[np.float32]
     means: NDArray[np.float32]
     whiten: NDArray[np.float32]
+    limits: NDArray[np.float32]
 
 
 def box_prior(bounds: NDArray[np.float64], reciprocal: tuple[bool, bool, bool] = (False, False, False)) -> Prior:
@@ -53,18 +55,24 @@ def box_prior(bounds: NDArray[np.float64], reciprocal: tuple[bool, bool, bool] =
     safe = np.where(reciprocal, low, 1.0)
     span = np.where(reciprocal, np.log(high / safe), high - low)
     none = np.zeros((0, 3))
-    return _pack(kinds, low, span, np.zeros(0), none, np.zeros((0, 3, 3)))
+    return _pack(kinds, low, span, np.zeros(0), none, np.zeros((0, 3, 3)), np.tile([-1e30, 1e30], (3, 1)))
 
 
-def gaussian_prior(weights: NDArray, means: NDArray, covariances: NDArray) -> Prior:
-    """Mixture of Gaussians over (logit f, ln D, ln D*): weights (c,), means (c, 3), covariances (c, 3, 3)."""
+def gaussian_prior(weights: NDArray, means: NDArray, covariances: NDArray, bounds: NDArray) -> Prior:
+    """Mixture of Gaussians over (logit f, ln D, ln D*): weights (c,), means (c, 3), covariances (c, 3, 3).
+
+    bounds (3, 2) of f, D, D* [µm²/ms]: nothing lies outside. Without them tissue and blood could change places.
+    """
     whiten = np.linalg.inv(np.linalg.cholesky(covariances))
     constants = np.log(weights) + np.log(np.einsum("cii->ci", whiten)).sum(1) - 1.5 * np.log(2 * np.pi)
-    return _pack(np.array([LINEAR, LOG, LOG]), np.zeros(3), np.ones(3), constants, means, whiten)
+    limits = to_coordinates(np.asarray(bounds, np.float64))
+    limits[0] = np.where(bounds[0] <= 0, -1e30, np.where(bounds[0] >= 1, 1e30, limits[0]))
+    limits[1:, 0][bounds[1:, 0] <= 0] = -1e30
+    return _pack(np.array([LINEAR, LOG, LOG]), np.zeros(3), np.ones(3), constants, means, whiten, limits)
 
 
-def _pack(kinds, low, span, constants, means, whiten) -> Prior:
-    arrays = (np.ascontiguousarray(a, np.float32) for a in (low, span, constants, means, whiten))
+def _pack(kinds, low, span, constants, means, whiten, limits) -> Prior:
+    arrays = (np.ascontiguousarray(a, np.float32) for a in (low, span, constants, means, whiten, limits))
     return Prior(np.asarray(kinds, np.int64), *arrays)
 
 
@@ -82,8 +90,23 @@ def low_discrepancy(n: int, dimensions: int, seed: int) -> NDArray[np.float64]:
     return np.clip(points, 1e-7, 1 - 1e-7)
 
 
-def draw(prior: Prior, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Coordinates t (3, n) distributed as the prior, from points (3, n) that fill the unit cube."""
+def draw(prior: Prior, n: int, seed: int) -> NDArray[np.float64]:
+    """Coordinates t (3, n) distributed as the prior; about n where its limits cut some off."""
+    t = _unlimited(prior, low_discrepancy(n, 3, seed))
+    inside = _within(prior, t)
+    if inside.all():
+        return t
+    share = max(inside.mean(), 1 / 64)
+    t = _unlimited(prior, low_discrepancy(int(n / share), 3, seed))
+    return np.ascontiguousarray(t[:, _within(prior, t)])
+
+
+def _within(prior: Prior, t: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return ((t >= prior.limits[:, :1]) & (t <= prior.limits[:, 1:])).all(0)
+
+
+def _unlimited(prior: Prior, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coordinates t (3, n) as the prior without its limits, from points (3, n) that fill the unit cube."""
     if not len(prior.constants):
         return np.log(points / (1 - points))
     whiten = prior.whiten.astype(np.float64)
@@ -162,6 +185,10 @@ def log_prior(prior, t, scratch, out):
             for m in range(len(out)):
                 high = max(out[m], scratch[m])
                 out[m] = high + log32(ONE + exp32(-abs(out[m] - scratch[m])))
+    for k in range(3):
+        row, low, high = t[k], prior.limits[k, 0], prior.limits[k, 1]
+        for m in range(len(out)):
+            out[m] = out[m] if (row[m] >= low) & (row[m] <= high) else EXCLUDED
 
 
 @njit(**LANE_JIT)

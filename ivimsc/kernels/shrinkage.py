@@ -4,7 +4,8 @@ The prior is a Gaussian, or a mixture, over (logit f, ln D, ln D*). Posterior ex
 with likelihoods l (voxel, draw) and r = prior / density of the draws, voxel v gives draw m the weight
 l r / Σ_m l r. The mean weight of each draw over the voxels is the population that the data suggest; its mean and
 covariance are the next prior. The likelihoods never change while the noise level stays, so that an iteration is one
-pass over a matrix of residuals. In the end the draws are renewed from the prior found, twice.
+pass over a matrix of residuals. The draws are renewed from the prior found whenever it has become much narrower than
+they are, and once more at the end.
 """
 
 from typing import NamedTuple
@@ -17,15 +18,16 @@ from ivimsc.kernels.compiling import LANE_JIT
 from ivimsc.kernels.lanes import exp32
 from ivimsc.kernels.launch import Launch, run_blocks
 from ivimsc.kernels.likelihood import unit_signals
-from ivimsc.kernels.priors import Prior, draw, gaussian_prior, low_discrepancy, parameters, to_coordinates
+from ivimsc.kernels.priors import Prior, draw, gaussian_prior, parameters, to_coordinates
 
 __all__ = ["Population", "estimate_noise", "estimate_prior"]
 
 SUM = {**LANE_JIT, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
 BLOCK = 64  # voxels whose weights are summed together: fixed, so that threads cannot change the order of a sum
 DRAWS = 3072
-PARTS = (4, 1, 1)  # the draws are renewed for each of these; the first works on every fourth voxel
-ITERATIONS, TOLERANCE = 150, 1e-3  # EM steps per set of draws, until none moves the prior by 1e-3 SD
+PARTS = 4, 1  # every fourth voxel until the prior has settled once, then all
+ITERATIONS, TOLERANCE = 400, 3e-4  # most EM steps, until none moves the prior by 3e-4 SD
+COVERED = 0.2  # effective share of the draws under a prior, below which they are renewed (0.66 when they are new)
 WIDEN = 1.4  # draws are spread wider than the prior they come from, so that the prior can grow
 FEWEST = 20.0  # mean effective draws per voxel below which the draws are too coarse to tell the noise level
 FLOOR = 1e-4  # least variance of the prior in each coordinate: a spread of 1 %
@@ -140,14 +142,14 @@ def _log_sum(logs: NDArray[np.float64]) -> NDArray[np.float64]:
     return highest + np.log(np.exp(logs - highest).sum(0))
 
 
-def _maximise(weights: NDArray, x: NDArray, shares: NDArray) -> Prior:
+def _maximise(weights: NDArray, x: NDArray, shares: NDArray, bounds: NDArray) -> Prior:
     """The mixture that fits weighted points x (3, n); shares (component, n): how much of each point is whose."""
     parts = shares * weights
     total = np.maximum(parts.sum(1), 1e-12)
     means = parts @ x.T / total[:, None]
     offsets = x[None] - means[:, :, None]
     covariances = np.einsum("cn,cin,cjn->cij", parts, offsets, offsets, optimize=True) / total[:, None, None]
-    return gaussian_prior(total / total.sum(), means, covariances + FLOOR * np.eye(3))
+    return gaussian_prior(total / total.sum(), means, covariances + FLOOR * np.eye(3), bounds)
 
 
 def _spread(prior: Prior) -> Prior:
@@ -166,41 +168,52 @@ def _first_shares(weights: NDArray, x: NDArray, components: int) -> NDArray[np.f
     return (part == np.arange(components)[:, None]).astype(float)
 
 
-def estimate_prior(population: Population, broad: Prior, components: int, seed: int,
+def estimate_prior(population: Population, broad: Prior, bounds: NDArray, components: int, seed: int,
                    launch: Launch) -> tuple[Prior, float, int]:  # fmt: skip
     """The Gaussian prior (or mixture) of a population, its noise level, and the EM steps taken.
 
     broad: the box prior that the first draws come from, uniform in f and reciprocal in D and D*.
+    bounds (3, 2): its bounds, which hold for the prior too.
     """
-    points = low_discrepancy(DRAWS, 3, seed)
-    theta = parameters(broad, draw(broad, points))
+    theta = parameters(broad, draw(broad, DRAWS, seed))
     x = to_coordinates(theta)
     log_q = np.log(theta[0] * (1 - theta[0]))  # density of x: f (1 - f), and level in ln D and ln D*
-    prior, sigma, steps = None, population.sigma, 0
-    for part in PARTS:
-        some = population._replace(signals=np.ascontiguousarray(population.signals[::part]))
+    prior, sigma, steps, settled = None, population.sigma, 0, 0
+    while settled < len(PARTS) and steps < ITERATIONS:
+        some = population._replace(signals=np.ascontiguousarray(population.signals[:: PARTS[settled]]))
         shared = _Shared(some, theta, launch)
-        for _ in range(ITERATIONS):
-            if prior is None:
-                weights, expected, effective = shared.expectation(np.zeros(DRAWS), sigma)
-                shares = _first_shares(weights, x, components)
-                found = _maximise(weights, x, shares)
-            else:
-                logs = _log_density(prior, x)
-                mixture = _log_sum(logs)
-                weights, expected, effective = shared.expectation(mixture - log_q, sigma)
-                found = _maximise(weights, x, np.exp(logs - mixture))
+        alive = True
+        while alive and steps < ITERATIONS:
+            before, last = sigma, prior
+            prior, sigma, alive = _step(shared, prior, x, log_q, sigma, components, bounds)
             steps += 1
-            before, sigma = sigma, shared.next_sigma(expected, effective, sigma)
-            moved = prior is None or _moved(prior, found) or abs(sigma - before) > TOLERANCE * sigma
-            prior = found
-            if not moved:
+            if last is not None and not _moved(last, prior) and abs(sigma - before) <= TOLERANCE * sigma:
+                settled += 1  # twice: with the draws that led here, and with new ones
                 break
         wide = _spread(prior)
-        x = draw(wide, points)
+        x = draw(wide, DRAWS, seed)
         theta = parameters(wide, x)
         log_q = _log_sum(_log_density(wide, x))
     return prior, sigma, steps
+
+
+def _step(shared: _Shared, prior: Prior | None, x: NDArray, log_q: NDArray, sigma: float, components: int,
+          bounds: NDArray) -> tuple[Prior, float, bool]:  # fmt: skip
+    """One step of EM: the prior and noise level found, and whether the draws still cover that prior densely.
+
+    A prior much narrower than its draws rests on a few of them, and EM would then shrink it onto single draws.
+    """
+    if prior is None:
+        weights, expected, effective = shared.expectation(np.zeros(x.shape[1]), sigma)
+        found = _maximise(weights, x, _first_shares(weights, x, components), bounds)
+    else:
+        logs = _log_density(prior, x)
+        mixture = _log_sum(logs)
+        weights, expected, effective = shared.expectation(mixture - log_q, sigma)
+        found = _maximise(weights, x, np.exp(logs - mixture), bounds)
+    log_r = _log_sum(_log_density(found, x)) - log_q
+    r = np.exp(log_r - log_r.max())
+    return found, shared.next_sigma(expected, effective, sigma), bool(r.sum() ** 2 > COVERED * len(r) * (r * r).sum())
 
 
 def _moved(before: Prior, after: Prior) -> bool:

@@ -22,7 +22,7 @@ from ivimsc.kernels.draws import Draws, empirical_draws, make_proposal, prior_dr
 from ivimsc.kernels.launch import Launch, run_blocks
 from ivimsc.kernels.likelihood import Model, unit_signals
 from ivimsc.kernels.posterior import FIELDS, Settings, posterior_kernel
-from ivimsc.kernels.priors import Prior, box_prior, draw, gaussian_prior, low_discrepancy, parameters
+from ivimsc.kernels.priors import Prior, box_prior, draw, gaussian_prior, parameters
 from ivimsc.kernels.scaling import scales
 from ivimsc.kernels.shrinkage import Population, estimate_noise, estimate_prior
 from ivimsc.methods import VoxelSource
@@ -49,7 +49,7 @@ class Options:
     likelihood: str = field(default="gaussian", metadata={"help": "gaussian or rician"})
     sigma: float | str = field(default="estimate", metadata={"help": "noise SD: a number, estimate (one for all voxels), or marginal"})
     s0: float | None = field(default=None, metadata={"help": "S0 where it is known (none: integrated out)"})
-    f_bounds: tuple[float, float] = field(default=Bounds().f, metadata={"help": "bounds of f (uniform, reciprocal)"})
+    f_bounds: tuple[float, float] = field(default=Bounds().f, metadata={"help": "bounds of f"})
     d_bounds: tuple[float, float] = field(default=Bounds().D, metadata={"help": "bounds of D [mm²/s]"})
     dstar_bounds: tuple[float, float] = field(default=Bounds().Dstar, metadata={"help": "bounds of D* [mm²/s]"})
     f_normal: tuple[float, float] = field(default=(0.15, 1.0), metadata={"help": "lognormal: median of f, SD of logit f"})
@@ -180,9 +180,14 @@ def _sample(voxels: VoxelSource) -> tuple[NDArray[np.float32], float]:
     return np.ascontiguousarray(signals[scale > 0]), float(np.median(scale[scale > 0])) if scale.any() else 1.0
 
 
+def _bounds(options: Options) -> NDArray[np.float64]:
+    """Bounds (3, 2) of f, D, D* [µm²/ms]."""
+    return np.array([options.f_bounds, np.multiply(options.d_bounds, 1e3), np.multiply(options.dstar_bounds, 1e3)])
+
+
 def _box(options: Options) -> tuple[Prior, str]:
     """The uniform or reciprocal prior, and what it is, in words."""
-    bounds = np.array([options.f_bounds, np.multiply(options.d_bounds, 1e3), np.multiply(options.dstar_bounds, 1e3)])
+    bounds = _bounds(options)
     reciprocal = options.prior != "uniform"
     if reciprocal:
         bounds[1, 0] = max(bounds[1, 0], LOWEST_D * 1e3)
@@ -194,7 +199,7 @@ def _box(options: Options) -> tuple[Prior, str]:
 def _lognormal(options: Options) -> tuple[Prior, str]:
     (f, sf), (d, sd), (p, sp) = options.f_normal, np.multiply(options.d_normal, (1e3, 1)), np.multiply(options.dstar_normal, (1e3, 1))
     mean = np.array([[np.log(f / (1 - f)), np.log(d), np.log(p)]])
-    prior = gaussian_prior(np.ones(1), mean, np.diag(np.square([sf, sd, sp]))[None])
+    prior = gaussian_prior(np.ones(1), mean, np.diag(np.square([sf, sd, sp]))[None], _bounds(options))
     return prior, f"log-normal, medians f {f:g}, D {d:g}, D* {p:g} µm²/ms, SD of logit f {sf:g}, ln D {sd:g}, ln D* {sp:g}"
 
 
@@ -213,10 +218,10 @@ def _learn(sample: NDArray[np.float32], unit: float, theta: NDArray | None, bval
         population = population._replace(sigma=_first_sigma(population, prior if theta is None else _box(options)[0], options, launch))
         sigma = population.sigma
     if options.prior == "shrinkage":
-        prior, sigma, steps = estimate_prior(population, prior, options.components, options.seed, launch)
+        prior, sigma, steps = estimate_prior(population, prior, _bounds(options), options.components, options.seed, launch)
         words = f"{_describe(prior)}; from {len(sample)} voxels in {steps} EM steps"
     elif estimate:
-        draws = parameters(prior, draw(prior, low_discrepancy(4096, 3, options.seed))) if theta is None else theta[:, :4096]
+        draws = parameters(prior, draw(prior, 4096, options.seed)) if theta is None else theta[:, :4096]
         sigma = estimate_noise(population, draws, launch)
     if theta is not None:
         words = f"the truth of {options.prior}, {theta.shape[1]} draws"
@@ -248,7 +253,8 @@ def _first_sigma(population: Population, prior: Prior, options: Options, launch:
     y = population.signals.T
     S0 = population.s0 if population.s0 > 0 else (y * unit).sum(0) / (unit * unit).sum(0)
     freedom = max(population.freedom - 3, 1)
-    return max(float(np.sqrt(np.mean((y - S0 * unit) ** 2) * len(y) / freedom)), 1e-5)
+    middle = freedom * (1 - 2 / (9 * freedom)) ** 3  # median of chi-square (Wilson and Hilferty); the mean would follow
+    return max(float(np.sqrt(np.median(((y - S0 * unit) ** 2).sum(0)) / middle)), 1e-5)  # the voxels whose fit is poor
 
 
 def _check_reach(fitter: Fitter, sample: NDArray[np.float32], options: Options) -> None:
