@@ -1,0 +1,78 @@
+"""``ivimsc compare``."""
+
+from pathlib import Path
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("compare")(compare)
+
+
+def compare(
+    voxels: Path = typer.Argument(..., metavar="VOXELS.h5", help="The voxel store that was fitted."),
+    fits: list[Path] = typer.Argument(..., metavar="ESTIMATES.h5…", help="Estimate stores of its fits."),
+    out: Path = typer.Option(None, metavar="DIR", help="Folder for the CSV file and the figures (default: beside the first fit)."),
+    no_bound: bool = typer.Option(False, "--no-bound", help="Leave out the bounds (they take seconds)."),
+    threads: int = typer.Option(None, help="CPU threads (default: all cores)."),
+    seed: int = typer.Option(0, help="Seed of the bound's choice of voxels."),
+    force: bool = typer.Option(False, "--force", help="Overwrite earlier results."),
+) -> int:
+    """Compare fits of one store: with the truth and the bounds, or with one another."""
+    from contextlib import ExitStack
+
+    from ivimsc.compare import compare as run
+    from ivimsc.compare import write_comparison
+    from ivimsc.kernels.launch import choose_device
+    from ivimsc.store import EstimateStore, VoxelStore
+
+    launch = choose_device("cpu", threads)
+    with ExitStack() as stack:
+        store = stack.enter_context(VoxelStore(voxels))
+        opened = [stack.enter_context(EstimateStore(path)) for path in fits]
+        folder = fits[0].parent if out is None else out
+        comparison = run(store, opened, launch, bound=not no_bound, seed=seed)
+        written = write_comparison(store, opened, comparison, folder, voxels.stem, force)
+    _show(comparison)
+    print(*(f"written: {path}" for path in written), sep="\n")
+    return 0
+
+
+def _show(comparison) -> None:
+    """The tables on the terminal; all tissues are in the CSV file, here the whole and each tissue's table in turn."""
+    for note in comparison.notes:
+        print(note)
+    for name, shares in comparison.outcomes.items():
+        parts = "; ".join(f"{100 * share:.2f} % {outcome.sentence}" for outcome, share in shares.items())
+        print(f"{name}: {comparison.speeds[name]:,.0f} voxels/s; {parts}")
+    if comparison.rows:
+        _table(comparison.rows, ("tissue", "parameter", "unit"), ("method", "missing", "bias", "sd", "rmse", "mse", "mse_error", "r2", "ratio"))
+    else:
+        _table(comparison.agreements, ("tissue", "parameter", "unit"), ("first", "second", "missing", "difference", "sd", "lower", "upper", "r"))
+
+
+def _table(rows, group: tuple[str, ...], columns: tuple[str, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140  # a log file has no width to fit into
+    for key in dict.fromkeys(tuple(getattr(row, name) for name in group) for row in rows):
+        tissue, parameter, unit = key
+        members = [row for row in rows if tuple(getattr(row, name) for name in group) == key]
+        table = Table(title=f"{parameter} [{unit}], {tissue}, {members[0].voxels:,} voxels", title_justify="left", box=None)
+        for column in columns:
+            table.add_column(column.replace("_", " "), justify="left" if column in ("method", "first", "second") else "right")
+        for row in members:
+            table.add_row(*(_cell(getattr(row, column)) for column in columns))
+        console.print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"
+    return str(value)

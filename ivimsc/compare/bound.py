@@ -1,0 +1,110 @@
+"""The smallest mean squared error that any method can have on a simulated store, by Monte Carlo.
+
+The posterior mean under the prior that the truth comes from is the best estimate there is; its mean squared error is
+the bound. The prior is the store's own truth: voxels to test and voxels to draw the prior from are kept apart, and the
+draws cut in two halves. With posterior means m1 and m2 from the two, the mean of (m1 - x)(m2 - x) has no contribution
+of the draws' own noise, which would enter (m - x)².
+
+`s0_known`: S0 is drawn together with f, D and D* (the literal bound: for S0 = 1 throughout this is S0 known);
+otherwise S0 has a flat prior, as for a method that fits S0.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivimsc.errors import InputError
+from ivimsc.kernels.draws import Draws, empirical_draws, make_proposal
+from ivimsc.kernels.launch import Launch, run_blocks
+from ivimsc.kernels.likelihood import Model, unit_signals
+from ivimsc.kernels.posterior import FIELDS, Settings, posterior_kernel
+from ivimsc.kernels.priors import box_prior
+from ivimsc.kernels.scaling import scales
+
+__all__ = ["Bound", "smallest_error"]
+
+TESTED, DRAWS = 4096, 32768  # most voxels tested; most draws per half
+FEWEST = 2000  # voxels in a store below which no bound is tried
+THIN = 10.0  # median effective sample size below which the bound is not to be trusted
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Squared errors (tested, 3) of f, D, D* [1, (mm²/s)²] whose mean is the bound; `tested` are their voxels' numbers.
+
+    noisy, noise_free: for the store's signals, and for the same without noise, both read with the store's noise level.
+    ess: median effective sample size of a half.
+    """
+
+    tested: NDArray[np.intp]
+    noisy: NDArray[np.float64]
+    noise_free: NDArray[np.float64]
+    ess: float
+
+    @property
+    def thin(self) -> bool:
+        """The draws are too few for this noise level: the bound is unreliable."""
+        return self.ess < THIN
+
+    def mean(self, which: str, inside: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The bound (3,) and its Monte-Carlo standard error, over the tested voxels `inside` (voxel,)."""
+        products = getattr(self, which)
+        products = products if inside is None else products[inside[self.tested]]
+        products = products[np.isfinite(products).all(1)]
+        if len(products) < 2:
+            return np.full(3, np.nan), np.full(3, np.nan)
+        return products.mean(0), products.std(0, ddof=1) / np.sqrt(len(products))
+
+
+def smallest_error(signals: NDArray[np.float32], truth: dict[str, NDArray], bvalues: NDArray[np.float64], sigma: float,
+                   rician: bool, s0_known: bool, launch: Launch, seed: int = 0) -> Bound:  # fmt: skip
+    """The bound for signals (voxel, b) [bvalues in s/mm²] with truth s0, f, d, dstar (voxel,) and noise SD `sigma`.
+
+    Raises
+    ------
+    InputError
+        for sigma <= 0, and fewer than 2000 voxels with truth
+    """
+    if not sigma > 0:
+        raise InputError(f"sigma: found {sigma:g}, expected the noise standard deviation > 0")
+    values = np.stack([np.asarray(truth[k], np.float64) * u for k, u in (("s0", 1), ("f", 1), ("d", 1e3), ("dstar", 1e3))])
+    known = np.flatnonzero(np.isfinite(values).all(0))
+    if len(known) < FEWEST:
+        raise InputError(f"bound: found {len(known)} voxels with truth, expected at least {FEWEST}")
+    known = np.random.Generator(np.random.Philox(seed)).permutation(known)
+    n = min(TESTED, len(known) // 4)
+    tested, rest = np.sort(known[:n]), known[n:]
+    half = min(DRAWS, len(rest) // 2)
+    model = Model((bvalues * 1e-3).astype(np.float32), np.float32(s0_known), np.float32(sigma), rician)
+    clean = np.empty((len(bvalues), n), np.float32)
+    unit_signals(model.b, np.ascontiguousarray(values[1:, tested], np.float32), clean)
+    clean = np.ascontiguousarray((clean * values[0, tested].astype(np.float32)).T)
+    noisy = np.ascontiguousarray(signals[tested], np.float32)
+    errors = {"noisy": [], "noise_free": []}
+    ess = []
+    for place in (rest[:half], rest[half : 2 * half]):
+        draws = _draws(model, values[:, place], s0_known, seed)
+        for name, rows in (("noisy", noisy), ("noise_free", clean)):
+            result = _posterior(rows, model, draws, launch)
+            errors[name].append(result[1:4].T.astype(np.float64) - values[1:, tested].T * (1, 1e-3, 1e-3))
+            ess.append(np.nanmedian(result[8]))
+    return Bound(tested, *(first * second for first, second in errors.values()), float(min(ess)))
+
+
+def _draws(model: Model, values: NDArray[np.float64], s0_known: bool, seed: int) -> Draws:
+    draws = empirical_draws(model, np.ascontiguousarray(values[1:]), seed)
+    if s0_known:  # the draw carries its S0: the model then adds none (S0 = 1)
+        draws = draws._replace(signals=np.ascontiguousarray(draws.signals * values[0].astype(np.float32)))
+    return draws
+
+
+def _posterior(signals: NDArray[np.float32], model: Model, draws: Draws, launch: Launch) -> NDArray[np.float32]:
+    n = len(signals)
+    scale, outcome = np.empty(n, np.float32), np.empty(n, np.uint8)
+    scales(signals, scale)
+    result = np.empty((FIELDS, n), np.float32)
+    none, unused = np.empty((n, 0), np.float32), box_prior(np.array([[0, 1], [0, 5], [5, 200]]))
+    run_blocks(launch, posterior_kernel, n, signals, scale, model, draws, make_proposal(256, 0), unused,
+               Settings(0.0, 0.0, 0, 1.0, 16), none, result, outcome, np.empty((n, 3), np.float32), block=64)  # fmt: skip
+    return result

@@ -1,0 +1,195 @@
+"""The stage: stores in, rows out."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivimsc.compare.bound import Bound, smallest_error
+from ivimsc.compare.table import Agreement, Row, agreement_row, bound_row, error_row, write_csv
+from ivimsc.errors import InputError
+from ivimsc.estimates import Outcome
+from ivimsc.files import make_folder, refuse_existing
+from ivimsc.kernels.launch import Launch
+from ivimsc.physics.bounds import cramer_rao
+from ivimsc.physics.parameters import PARAMETERS
+from ivimsc.physics.protocol import select_bvalues
+from ivimsc.store import EstimateStore, VoxelStore
+
+__all__ = ["Comparison", "compare", "name_fits", "write_comparison"]
+
+ALL = "all"
+SHOWN = PARAMETERS[1:]  # f, D, D*
+CRAMER_RAO = 20000  # voxels that the Cramér-Rao bound is averaged over
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Attributes
+    ----------
+    rows : errors, empty without truth
+    agreements : every pair of methods
+    outcomes : method -> outcome -> share of the voxels
+    speeds : method -> voxels/s, as the estimate store says
+    notes : sentences for the user
+    """
+
+    rows: list[Row]
+    agreements: list[Agreement]
+    outcomes: dict[str, dict[Outcome, float]]
+    speeds: dict[str, float]
+    notes: list[str] = field(default_factory=list)
+
+
+def compare(voxels: VoxelStore, fits: list[EstimateStore], launch: Launch, bound: bool = True, seed: int = 0) -> Comparison:
+    """Compare fits of one voxel store.
+
+    Parameters
+    ----------
+    voxels, fits : open stores
+    bound : compute the smallest possible error (needs truth and a simulated noise level)
+    seed : of the bound's choice of voxels
+
+    Raises
+    ------
+    InputError
+        for estimates that do not belong to the voxels, and for none
+    """
+    named = name_fits(voxels, fits)
+    tissues = _tissues(voxels)
+    notes: list[str] = []
+    rows: list[Row] = []
+    if voxels.truth is None:
+        notes.append("no truth in this store: agreement between the methods")
+    else:
+        bounds = _bounds(voxels, named, launch, seed, notes) if bound else {}
+        for tissue, inside in tissues.items():
+            rows += _error_rows(voxels, named, bounds, tissue, inside)
+    names = list(named)
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    agreements = [
+        agreement_row(tissue, pair, p, named[pair[0]][p.key][inside], named[pair[1]][p.key][inside])
+        for tissue, inside in tissues.items() for pair in pairs for p in SHOWN
+    ]  # fmt: skip
+    outcomes = {name: _shares(fit) for name, fit in named.items()}
+    speeds = {name: len(fit) / fit.seconds if fit.seconds > 0 else float("nan") for name, fit in named.items()}
+    return Comparison(rows, agreements, outcomes, speeds, notes)
+
+
+def name_fits(voxels: VoxelStore, fits: list[EstimateStore]) -> dict[str, EstimateStore]:
+    """The fits by method, by file name where a method comes twice; checks that they belong to the voxels."""
+    if not fits:
+        raise InputError("compare: found no estimate store, expected at least one")
+    for fit in fits:
+        if fit.signals_sha256 != voxels.signals_sha256:
+            raise InputError(f"{fit.path}: found estimates of other signals (checksum {fit.signals_sha256[:8]}…), expected those of {voxels.path} ({voxels.signals_sha256[:8]}…)")  # fmt: skip
+        if len(fit) != len(voxels):
+            raise InputError(f"{fit.path}: found {len(fit)} voxels, expected {len(voxels)} as in {voxels.path}")
+    methods = [fit.method for fit in fits]
+    names = [m if methods.count(m) == 1 else fit.path.stem for m, fit in zip(methods, fits, strict=True)]
+    if len(set(names)) < len(names):
+        raise InputError(f"compare: found {max(names, key=names.count)} twice, expected different estimate stores")
+    return dict(zip(names, fits, strict=True))
+
+
+def _tissues(voxels: VoxelStore) -> dict[str, NDArray[np.bool_]]:
+    """Name -> (voxel,) bool: all voxels, then every labelled tissue that occurs, if there is more than one."""
+    inside = {ALL: np.ones(len(voxels), bool)}
+    if voxels.tissue is not None:
+        codes = [code for code in np.unique(voxels.tissue) if code in voxels.tissue_names]
+        if len(codes) > 1:
+            inside |= {voxels.tissue_names[int(code)]: voxels.tissue == code for code in codes}
+    return inside
+
+
+def _kind(fit: EstimateStore) -> tuple[tuple[float, ...], bool]:
+    """What a fit was given, which decides its bound: its b-values, and whether it knew S0."""
+    return tuple(fit.bvalues), fit.options.get("s0") is not None
+
+
+def _bounds(voxels: VoxelStore, named: dict[str, EstimateStore], launch: Launch, seed: int, notes: list[str]) -> dict[tuple, Bound]:
+    """The smallest possible error for every kind of fit among those compared."""
+    sigma, noise = float(voxels.attrs.get("sigma", 0.0)), voxels.attrs.get("noise")
+    if not sigma > 0:
+        notes.append("no bounds: the store does not say that its signals have noise, and how much")
+        return {}
+    signals, bounds = None, {}
+    for kind in dict.fromkeys(_kind(fit) for fit in named.values()):
+        used, s0_known = kind
+        columns = select_bvalues(voxels.bvalues, np.array(used), "compare")
+        signals = voxels.signals[:] if signals is None else signals
+        try:
+            found = smallest_error(np.ascontiguousarray(signals[:, columns]), voxels.truth, np.array(used), sigma,
+                                   noise == "rician", s0_known, launch, seed)  # fmt: skip
+        except InputError as error:
+            notes.append(str(error))
+            return {}
+        bounds[kind] = found
+        words = f"S0 {'known' if s0_known else 'unknown'}, b = {', '.join(f'{b:g}' for b in used)} s/mm²"
+        notes.append(f"smallest possible error ({words}): {len(found.tested)} voxels, median effective sample size {found.ess:.0f}"
+                     + (": too few draws for this noise level, the bound is unreliable" if found.thin else ""))  # fmt: skip
+    return bounds
+
+
+def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dict[tuple, Bound], tissue: str,
+                inside: NDArray[np.bool_]) -> list[Row]:  # fmt: skip
+    """Rows of one tissue: the constant guess, the bounds of every kind of fit, the methods."""
+    true = {key: values[inside] for key, values in voxels.truth.items()}
+    best = {kind: bound.mean("noisy", inside) for kind, bound in bounds.items()}
+    free = {kind: bound.mean("noise_free", inside) for kind, bound in bounds.items()}
+    sigma = float(voxels.attrs.get("sigma", 0.0))
+    lowest = {kind: _cramer_rao(true, kind, sigma) for kind in bounds}
+    rows = []
+    for i, p in enumerate(SHOWN):
+        first = next(iter(best.values()))[0][i] if best else float("nan")
+        guess = np.full(inside.sum(), true[p.key].mean(dtype=np.float64))
+        rows.append(error_row(tissue, "constant guess", p, guess, true[p.key], first))
+        for number, kind in enumerate(bounds):
+            suffix = "" if len(bounds) == 1 else f" [{number + 1}]"
+            mse, error = best[kind][0][i], best[kind][1][i]
+            rows.append(bound_row(tissue, f"Cramér-Rao bound{suffix}", p, lowest[kind][i], true[p.key], mse))
+            rows.append(bound_row(tissue, f"smallest possible{suffix}", p, mse, true[p.key], mse, error))
+            rows.append(bound_row(tissue, f"the same, noise-free signals{suffix}", p, free[kind][0][i], true[p.key], mse, free[kind][1][i]))
+        for name, fit in named.items():
+            mse = best[_kind(fit)][0][i] if best else float("nan")
+            rows.append(error_row(tissue, name, p, fit[p.key][inside], true[p.key], mse))
+    return rows
+
+
+def _cramer_rao(true: dict[str, NDArray], kind: tuple, sigma: float) -> NDArray[np.float64]:
+    """Mean over the voxels of the squared Cramér-Rao bound (3,) of f, D, D*; inf where one voxel's is."""
+    used, s0_known = kind
+    step = max(1, len(true["f"]) // CRAMER_RAO)
+    S0, f, D, Dstar = (true[key][::step] for key in ("s0", "f", "d", "dstar"))
+    return np.mean(cramer_rao(S0, f, D, Dstar, np.array(used), sigma, s0_known)[:, 1:] ** 2, axis=0)
+
+
+def _shares(fit: EstimateStore) -> dict[Outcome, float]:
+    counts = np.bincount(fit["outcome"], minlength=len(Outcome)) / max(len(fit), 1)
+    return {outcome: float(counts[outcome]) for outcome in Outcome if counts[outcome]}
+
+
+def write_comparison(voxels: VoxelStore, fits: list[EstimateStore], comparison: Comparison, out: Path, stem: str,
+                     force: bool = False) -> list[Path]:  # fmt: skip
+    """Write ``<stem>_compare.csv``, ``<stem>_agreement.csv`` and a figure per fit into the folder `out`."""
+    from ivimsc.compare.figure import draw  # matplotlib is loaded only where something is drawn
+
+    named = name_fits(voxels, fits)
+    keys = [p.key for p in SHOWN]
+    names = list(named)
+    against = [("truth", name) for name in names] if comparison.rows else [(names[0], name) for name in names[1:]]
+    tables = {out / f"{stem}_compare.csv": comparison.rows, out / f"{stem}_agreement.csv": comparison.agreements}
+    figures = {out / f"{stem}_compare_{name}.png": (first, name) for first, name in against}
+    for path in (*(path for path, rows in tables.items() if rows), *figures):
+        refuse_existing(path, force)
+    make_folder(out)
+    written = [write_csv(rows, path, force) for path, rows in tables.items() if rows]
+    index = voxels.index[:]
+    for path, (first, name) in figures.items():
+        other = voxels.truth if first == "truth" else {key: named[first][key] for key in keys}
+        found = {key: named[name][key] for key in keys}
+        written.append(draw(found, other, (first, name), index, voxels.geometry, path, force))
+    return written

@@ -1,0 +1,108 @@
+"""The numbers of a comparison: rows of errors, rows of agreement, and the CSV file."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivimsc.files import written_whole
+from ivimsc.physics.parameters import Parameter
+
+__all__ = ["Agreement", "Row", "agreement_row", "bound_row", "error_row", "write_csv"]
+
+NONE = float("nan")
+
+
+@dataclass(frozen=True)
+class Row:
+    """Errors of one method in one parameter, in display units (µm²/ms for D and D*), over the voxels of a tissue.
+
+    bias, sd, rmse, mse; r2: equation (12); ratio: mse / smallest possible; mse_error: Monte-Carlo standard error of
+    mse (bounds alone); voxels: in the tissue; missing: of them without a number, left out of the errors.
+    """
+
+    tissue: str
+    method: str
+    parameter: str
+    unit: str
+    voxels: int
+    missing: int
+    bias: float
+    sd: float
+    rmse: float
+    mse: float
+    r2: float
+    ratio: float
+    mse_error: float = NONE
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of two methods in one parameter, in display units: mean and SD of second - first, 95 % limits of
+    agreement (Bland and Altman), Pearson's r; missing: voxels where either has no number."""
+
+    tissue: str
+    first: str
+    second: str
+    parameter: str
+    unit: str
+    voxels: int
+    missing: int
+    difference: float
+    sd: float
+    lower: float
+    upper: float
+    r: float
+
+
+def error_row(tissue: str, method: str, p: Parameter, found: NDArray, true: NDArray, best: float) -> Row:
+    """The errors of estimates found (voxel,) against true (voxel,), both in API units; best: the bound [API units²]."""
+    found, true = (np.asarray(a, np.float64) * p.display_scale for a in (found, true))
+    there = np.isfinite(found) & np.isfinite(true)
+    about = (tissue, method, p.symbol, p.display_unit, len(true), int(len(true) - there.sum()))
+    if not there.any():
+        return Row(*about, NONE, NONE, NONE, NONE, NONE, NONE)
+    error, true = found[there] - true[there], true[there]
+    mse = float(np.mean(error**2))
+    spread = float(np.mean((true - true.mean()) ** 2))
+    r2 = 1 - mse / spread if spread > 0 else NONE
+    ratio = mse / (best * p.display_scale**2) if best > 0 else NONE
+    return Row(*about, float(error.mean()), float(error.std()), mse**0.5, mse, r2, ratio)
+
+
+def bound_row(tissue: str, name: str, p: Parameter, mse: float, true: NDArray, best: float, mse_error: float = NONE) -> Row:
+    """A row for a bound, whose mean squared error is `mse` [API units²]."""
+    square = p.display_scale**2
+    spread = float(np.var(np.asarray(true, np.float64))) * square
+    r2 = 1 - mse * square / spread if spread > 0 and np.isfinite(mse) else NONE
+    rmse = max(mse, 0.0) ** 0.5 * p.display_scale
+    ratio = mse / best if best > 0 else NONE
+    return Row(tissue, name, p.symbol, p.display_unit, len(true), 0, NONE, NONE, rmse, mse * square, r2, ratio, mse_error * square)
+
+
+def agreement_row(tissue: str, names: tuple[str, str], p: Parameter, first: NDArray, second: NDArray) -> Agreement:
+    """How far second (voxel,) is from first (voxel,), both in API units."""
+    a, b = (np.asarray(x, np.float64) * p.display_scale for x in (first, second))
+    there = np.isfinite(a) & np.isfinite(b)
+    about = (tissue, *names, p.symbol, p.display_unit, len(a), int(len(a) - there.sum()))
+    if there.sum() < 2:
+        return Agreement(*about, NONE, NONE, NONE, NONE, NONE)
+    a, b = a[there], b[there]
+    difference, sd = float(np.mean(b - a)), float(np.std(b - a, ddof=1))
+    constant = a.std() == 0 or b.std() == 0
+    r = NONE if constant else float(np.corrcoef(a, b)[0, 1])
+    return Agreement(*about, difference, sd, difference - 1.96 * sd, difference + 1.96 * sd, r)
+
+
+def write_csv(rows: Iterable[Row | Agreement], path: Path, force: bool = False) -> Path:
+    """Write rows of one kind; an undefined number is an empty cell."""
+    rows = [asdict(row) for row in rows]
+    with written_whole(path, force) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: "" if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()})
+    return path
