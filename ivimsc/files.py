@@ -7,7 +7,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ivimsc.errors import InputError, IvimscError
@@ -81,7 +81,8 @@ def written_together(paths: Sequence[Path], force: bool = False) -> Iterator[lis
                 os.replace(name, path)
     finally:
         for name in temporary:
-            name.unlink(missing_ok=True)
+            with suppress(FileNotFoundError, NotADirectoryError):  # never made: the first error is the one to tell
+                name.unlink()
 
 
 @contextmanager

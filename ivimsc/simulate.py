@@ -7,7 +7,7 @@ threads or blocks, and a phantom may be larger than memory (`write_phantom`).
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numba import njit
@@ -151,17 +151,83 @@ def write_phantom(
 
     Returns the number of voxels. `uniform` of any size takes less than 1 GiB of memory.
     """
-    from ivimsc.store import VoxelWriter  # HDF5 is loaded only where a store is written
-
     b, sigma = _check(bvalues, snr, noise)
     phantom = make_phantom(name, seed, voxels, shape)
     attrs = _attrs(name, snr, sigma, seed, noise)
+    return _write(path, phantom, f"phantom {name}", b, attrs, launch or choose_device(), force)
+
+
+def write_from_estimates(
+    path: str | Path,
+    estimates: str | Path,
+    bvalues: ArrayLike | None = None,
+    snr: float = 30.0,
+    seed: int = 0,
+    noise: str = "rician",
+    *,
+    launch: Launch | None = None,
+    force: bool = False,
+) -> int:
+    """Simulate from fitted maps: the paper's gold standard, measured parameters as truth, S0 = 1, noise of (11).
+
+    Parameters
+    ----------
+    path : voxel store to write
+    estimates : estimate store; voxels without a fit (outcome 5) are left out
+    bvalues : (b,) in s/mm²; default: those of the fit
+    snr, seed, noise, launch, force : as for `write_phantom`
+
+    Returns
+    -------
+    number of voxels
+
+    Raises
+    ------
+    InputError
+        for a file that is no estimate store, or holds no fitted voxel
+    """
+    phantom = _Measured(estimates)
+    b, sigma = _check(phantom.bvalues if bvalues is None else bvalues, snr, noise)
+    attrs = _attrs(f"{Path(estimates).name} ({phantom.method})", snr, sigma, seed, noise)
+    return _write(path, phantom, f"estimates {Path(estimates).name}", b, attrs, launch or choose_device(), force)
+
+
+class _Measured:
+    """The fitted voxels of an estimate store as a phantom."""
+
+    tissue_names: ClassVar[dict[int, str]] = {1: "measured"}
+
+    def __init__(self, path: str | Path) -> None:
+        from ivimsc.store import EstimateStore
+
+        with EstimateStore(path) as store:
+            truth = {key: store[key] for key in ("f", "d", "dstar")}
+            fitted = np.flatnonzero(np.isfinite(np.sum(list(truth.values()), axis=0)))
+            if not fitted.size:
+                raise InputError(f"{path}: found no fitted voxel, expected estimates to take as truth")
+            self.geometry, self.method, self.bvalues = store.geometry, store.method, store.bvalues
+            self._index = store.index[:][fitted]
+        self._truth = {"s0": np.ones(len(fitted), np.float32)} | {k: v[fitted] for k, v in truth.items()}
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def read(self, start: int, stop: int) -> Block:
+        truth = {key: values[start:stop] for key, values in self._truth.items()}
+        return Block(truth, np.ones(stop - start, np.uint8), self._index[start:stop])
+
+
+def _write(
+    path: str | Path, phantom: Phantom, source: str, b: NDArray, attrs: dict[str, Any], launch: Launch, force: bool
+) -> int:
+    """Stream a phantom into a voxel store; the number of its voxels."""
+    from ivimsc.store import VoxelWriter  # HDF5 is loaded only where a store is written
+
     with VoxelWriter(
-        path, len(phantom), b, phantom.geometry, source=f"phantom {name}", tissue_names=phantom.tissue_names,
-        attrs=attrs, force=force,
+        path, len(phantom), b, phantom.geometry, source=source, tissue_names=phantom.tissue_names, attrs=attrs, force=force
     ) as writer:  # fmt: skip
         for start, block in _blocks(phantom, max(1, WRITE_BLOCK // len(b))):
-            signals = _simulate(block, start, b, sigma, noise, seed, launch or choose_device())
+            signals = _simulate(block, start, b, attrs["sigma"], attrs["noise"], attrs["seed"], launch)
             writer.append(signals, block.index, truth=block.truth, tissue=block.tissue)
     return len(phantom)
 

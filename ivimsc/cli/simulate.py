@@ -13,7 +13,10 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    phantom: str = typer.Option(..., help="uniform, placenta, brain or abdomen."),
+    phantom: str = typer.Option(None, help="uniform, placenta, brain or abdomen."),
+    source: Path = typer.Option(
+        None, "--from", metavar="ESTIMATES.h5", help="Fitted maps as truth, instead of a phantom."
+    ),
     out: Path = typer.Option(..., metavar="FILE.h5", help="Voxel store to write."),
     snr: float = typer.Option(30.0, help="S0 over the noise SD."),
     seed: int = typer.Option(0, help="Keys the truth and the noise."),
@@ -25,14 +28,27 @@ def simulate(
     threads: int = typer.Option(None, help="CPU threads (default: all cores)."),
     force: bool = typer.Option(False, "--force", help="Overwrite FILE.h5 and the NIfTI files."),
 ) -> None:
-    """Simulate a phantom: signals with noise, and their truth."""
+    """Simulate a phantom, or fitted maps: signals with noise, and their truth."""
     from ivimsc.cli.show import tuple_of
     from ivimsc.errors import InputError
     from ivimsc.kernels.launch import choose_device
     from ivimsc.physics.protocol import parse_bvalues
-    from ivimsc.simulate import write_nifti, write_phantom
+    from ivimsc.simulate import write_from_estimates, write_nifti, write_phantom
     from ivimsc.store import VoxelStore
 
+    if (phantom is None) == (source is None):
+        raise InputError(
+            f"simulate: found {'neither' if phantom is None else 'both'} --phantom and --from, expected one of them"
+        )
+    if source is not None and (voxels is not None or shape is not None or nifti is not None):
+        raise InputError("simulate: found --voxels, --shape or --nifti with --from, expected them with --phantom alone")
+    if source is not None:
+        chosen = None if bvalues is None else parse_bvalues(bvalues)
+        n = write_from_estimates(
+            out, source, chosen, snr, seed, noise, launch=choose_device("cpu", threads), force=force
+        )
+        print(f"{n:,} voxels: {out}")
+        return
     series = None if nifti is None else nifti / f"{phantom}_dwi.nii.gz"
     if series is not None and series.exists() and not force:
         raise InputError(f"{series}: found the series of an earlier run, expected none: --force overwrites it")

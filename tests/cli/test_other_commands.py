@@ -100,7 +100,6 @@ class TestSimulate:
         refused("simulate", *SMALL, "--out", tmp_path / "none" / "s.h5", says=["none", "expected"])
         refused("simulate", *SMALL, "--out", tmp_path, says=["folder", "expected"])
 
-    @pytest.mark.xfail(strict=True, reason="files.py: removing the temporary name hides the first error: exit code 1")
     def test_a_file_in_place_of_the_folder(self, refused, tmp_path):
         (tmp_path / "file").write_text("mine")
         refused("simulate", *SMALL, "--out", tmp_path / "file" / "s.h5", says=["file", "expected"])
