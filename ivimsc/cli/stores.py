@@ -1,4 +1,4 @@
-"""``ivimsc pack`` and ``ivimsc maps``: between NIfTI and the stores."""
+"""``ivimsc pack``, ``ivimsc maps`` and ``ivimsc spectrum``: into the stores, and out of them."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command("pack")(pack)
     app.command("maps")(maps)
+    app.command("spectrum")(spectrum)
 
 
 def pack(
@@ -41,4 +42,19 @@ def maps(
     from ivimsc.maps import write_maps
 
     for path in write_maps(estimates, out, force=force):
+        print(path)
+
+
+def spectrum(
+    estimates: Path = typer.Argument(..., metavar="ESTIMATES.h5", help="Estimate store of ista."),
+    out: Path = typer.Option(..., metavar="DIR", help="Folder for the table and the picture."),
+    labels: Path = typer.Option(
+        None, metavar="FILE", help="Regions: a label volume (NIfTI) or the voxel store with tissues."
+    ),
+    force: bool = typer.Option(False, "--force", help="Overwrite an earlier table and picture."),
+) -> None:
+    """Write the mean spectrum per region: amplitude against diffusivity."""
+    from ivimsc.spectrum import write_spectra
+
+    for path in write_spectra(estimates, out, labels, force):
         print(path)

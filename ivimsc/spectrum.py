@@ -1,0 +1,121 @@
+"""The mean spectrum per region: amplitude against diffusivity, from the sparse coefficients of `ista`."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivimsc.errors import InputError
+from ivimsc.files import make_folder, refuse_existing, written_together
+from ivimsc.nifti import read_volume
+from ivimsc.store import EstimateStore, VoxelStore
+
+__all__ = ["mean_spectra", "regions_of", "write_spectra"]
+
+
+def regions_of(fit: EstimateStore, labels: Path | None = None) -> dict[str, NDArray[np.bool_]]:
+    """Name -> (voxel,) bool: all voxels, then the tissues of a voxel store or the labels of a NIfTI volume.
+
+    Raises
+    ------
+    InputError
+        where the labels do not belong to the estimates
+    """
+    inside = {"all": np.ones(len(fit), bool)}
+    if labels is None:
+        return inside
+    if labels.suffix == ".h5":
+        with VoxelStore(labels) as voxels:
+            if voxels.signals_sha256 != fit.signals_sha256:
+                raise InputError(
+                    f"{labels}: found other signals than those of {fit.path}, expected the voxels that were fitted"
+                )
+            if voxels.tissue is None:
+                raise InputError(f"{labels}: found no tissue labels, expected a labelled store")
+            names, values = voxels.tissue_names, np.asarray(voxels.tissue)
+    else:
+        volume, geometry = read_volume(labels)
+        if tuple(geometry.shape) != tuple(fit.geometry.shape) or volume.ndim != 3:
+            raise InputError(
+                f"{labels}: found shape {volume.shape}, expected {tuple(fit.geometry.shape)}, that of the estimates"
+            )
+        values, names = volume[tuple(fit.index[:].T)], {}
+    for code in np.unique(values):
+        if code > 0:
+            inside[names.get(int(code), f"label {int(code)}")] = values == code
+    return inside
+
+
+def mean_spectra(fit: EstimateStore, regions: dict[str, NDArray[np.bool_]]) -> dict[str, NDArray[np.float64]]:
+    """Region -> (atom,) mean coefficient over its fitted voxels, as a part of S0 (they add up to 1); D atoms first.
+
+    Raises
+    ------
+    InputError
+        for estimates of a method without a dictionary
+    """
+    if fit.spectrum is None or fit.dictionary is None:
+        raise InputError(
+            f"{fit.path}: found no spectrum (method {fit.method}), expected estimates of a method with a dictionary"
+        )
+    data, indices, indptr = fit.spectrum
+    atoms = len(fit.dictionary.D) + len(fit.dictionary.Dstar)
+    voxel = np.repeat(np.arange(len(fit)), np.diff(indptr))
+    totals = np.bincount(voxel, weights=data, minlength=len(fit))
+    known = totals > 0
+    shares = data / np.where(known, totals, 1)[voxel]
+    spectra = {}
+    for name, inside in regions.items():
+        chosen = inside & known
+        part = chosen[voxel]
+        spectra[name] = np.bincount(indices[part], weights=shares[part], minlength=atoms) / max(chosen.sum(), 1)
+    return spectra
+
+
+def write_spectra(estimates: Path, out: Path, labels: Path | None = None, force: bool = False) -> list[Path]:
+    """Write ``<store>_spectrum.csv`` (atom, diffusivity, a column per region) and ``<store>_spectrum.png``."""
+    paths = [out / f"{estimates.stem}_spectrum{end}" for end in (".csv", ".png")]
+    for path in paths:
+        refuse_existing(path, force)
+    with EstimateStore(estimates) as fit:
+        spectra = mean_spectra(fit, regions_of(fit, labels))
+        dictionary = fit.dictionary
+    make_folder(out)
+    with written_together(paths, force) as temporary:
+        with open(temporary[0], "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["part", "diffusivity [mm²/s]", *spectra])
+            rates = [("D", d) for d in dictionary.D] + [("D*", d) for d in dictionary.Dstar]
+            for k, (part, rate) in enumerate(rates):
+                writer.writerow([part, f"{rate:.6g}", *(f"{values[k]:.6g}" for values in spectra.values())])
+        _draw(spectra, dictionary.D * 1e3, dictionary.Dstar * 1e3, temporary[1])
+    return paths
+
+
+def _draw(spectra: dict[str, NDArray], d: NDArray, p: NDArray, path: Path) -> None:
+    """Amplitude against diffusivity, a row per region; atoms summed into 48 logarithmic bins so that grids compare."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    low = max(min(d[d > 0].min(), p.min()), 1e-2)
+    edges = np.geomspace(low * 0.999, max(d.max(), p.max()) * 1.001, 49)
+    figure, axes = plt.subplots(len(spectra), 1, figsize=(8, 1.2 + 1.5 * len(spectra)), sharex=True, squeeze=False, layout="constrained")  # fmt: skip
+    for row, (name, values) in zip(axes[:, 0], spectra.items(), strict=True):
+        parts = (
+            (np.maximum(d, low), values[: len(d)], "#2a788e", "tissue (D)"),
+            (p, values[len(d) :], "#d1495b", "blood (D*)"),
+        )
+        for rates, heights, colour, label in parts:
+            row.stairs(np.histogram(rates, edges, weights=100 * heights)[0], edges, fill=True, color=colour, alpha=0.8, label=f"{label}: {100 * heights.sum():.0f} %")  # fmt: skip
+        row.set_xscale("log")
+        row.set_ylabel("% of S0 per bin", fontsize=8)
+        row.set_title(name, fontsize=9, loc="left")
+        row.legend(frameon=False, fontsize=8, loc="upper right")
+        for side in ("top", "right"):
+            row.spines[side].set_visible(False)
+    axes[-1, 0].set_xlabel("D, D* [µm²/ms]")
+    figure.savefig(path, dpi=110, format="png")
+    plt.close(figure)
