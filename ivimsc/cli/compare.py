@@ -6,6 +6,9 @@ import typer
 
 __all__ = ["register"]
 
+ERRORS = ("method", "missing", "bias", "sd", "rmse", "mse", "mse_error", "r2", "ratio")
+AGREEMENT = ("first", "second", "missing", "difference", "sd", "lower", "upper", "r")
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
@@ -17,6 +20,7 @@ def compare(
     fits: list[Path] = typer.Argument(..., metavar="ESTIMATES.h5…", help="Estimate stores of its fits."),
     out: Path = typer.Option(None, metavar="DIR", help="Folder for the CSV file and the figures (default: beside the first fit)."),
     no_bound: bool = typer.Option(False, "--no-bound", help="Leave out the bounds (they take seconds)."),
+    tissues: bool = typer.Option(False, "--tissues", help="Print the tables of every tissue, not of all voxels alone."),
     threads: int = typer.Option(None, help="CPU threads (default: all cores)."),
     seed: int = typer.Option(0, help="Seed of the bound's choice of voxels."),
     force: bool = typer.Option(False, "--force", help="Overwrite earlier results."),
@@ -36,34 +40,35 @@ def compare(
         folder = fits[0].parent if out is None else out
         comparison = run(store, opened, launch, bound=not no_bound, seed=seed)
         written = write_comparison(store, opened, comparison, folder, voxels.stem, force)
-    _show(comparison)
+    _show(comparison, tissues)
     print(*(f"written: {path}" for path in written), sep="\n")
     return 0
 
 
-def _show(comparison) -> None:
-    """The tables on the terminal; all tissues are in the CSV file, here the whole and each tissue's table in turn."""
+def _show(comparison, tissues: bool) -> None:
     for note in comparison.notes:
         print(note)
     for name, shares in comparison.outcomes.items():
         parts = "; ".join(f"{100 * share:.2f} % {outcome.sentence}" for outcome, share in shares.items())
         print(f"{name}: {comparison.speeds[name]:,.0f} voxels/s; {parts}")
-    if comparison.rows:
-        _table(comparison.rows, ("tissue", "parameter", "unit"), ("method", "missing", "bias", "sd", "rmse", "mse", "mse_error", "r2", "ratio"))
-    else:
-        _table(comparison.agreements, ("tissue", "parameter", "unit"), ("first", "second", "missing", "difference", "sd", "lower", "upper", "r"))
+    rows = comparison.rows or comparison.agreements
+    names = list(dict.fromkeys(row.tissue for row in rows))
+    _table([row for row in rows if tissues or row.tissue == names[0]], ERRORS if comparison.rows else AGREEMENT)
+    if len(names) > 1 and not tissues:
+        print(f"by tissue: --tissues, or the CSV file ({', '.join(names[1:])})")
 
 
-def _table(rows, group: tuple[str, ...], columns: tuple[str, ...]) -> None:
+def _table(rows, columns: tuple[str, ...]) -> None:
+    """One table per tissue and parameter."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
     if not console.is_terminal:
         console.width = 140  # a log file has no width to fit into
-    for key in dict.fromkeys(tuple(getattr(row, name) for name in group) for row in rows):
+    for key in dict.fromkeys((row.tissue, row.parameter, row.unit) for row in rows):
         tissue, parameter, unit = key
-        members = [row for row in rows if tuple(getattr(row, name) for name in group) == key]
+        members = [row for row in rows if (row.tissue, row.parameter, row.unit) == key]
         table = Table(title=f"{parameter} [{unit}], {tissue}, {members[0].voxels:,} voxels", title_justify="left", box=None)
         for column in columns:
             table.add_column(column.replace("_", " "), justify="left" if column in ("method", "first", "second") else "right")

@@ -42,7 +42,8 @@ class Row:
 @dataclass(frozen=True)
 class Agreement:
     """Agreement of two methods in one parameter, in display units: mean and SD of second - first, 95 % limits of
-    agreement (Bland and Altman), Pearson's r; missing: voxels where either has no number."""
+    agreement (Bland and Altman), Pearson's r; missing: voxels where either has no number.
+    """
 
     tissue: str
     first: str

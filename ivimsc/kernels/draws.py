@@ -35,7 +35,7 @@ class Proposal(NamedTuple):
 
 
 def _student(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """x (d, n) of a d-dimensional unit Student t and minus its log density, from points (d + 1, n) in (0, 1)."""
+    """Coordinates x (d, n) of a d-dimensional unit Student t and minus its log density, from points (d + 1, n) in (0, 1)."""
     d = len(points) - 1
     x = ndtri(points[:-1]) * np.sqrt(FREEDOM / chdtri(FREEDOM, points[-1]))
     power = (FREEDOM + d) / 2
@@ -49,7 +49,7 @@ def _spread(points: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def make_proposal(n: int, seed: int) -> Proposal:
-    """n local points; the first is not in the middle, so that none is special."""
+    """Make n local points; the first is not in the middle, so that none is special."""
     points = low_discrepancy(n, 6, seed)
     x, minus_log = _student(points[:4])
     return Proposal(x.astype(np.float32), minus_log.astype(np.float32), _spread(points[4:]))

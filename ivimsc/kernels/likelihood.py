@@ -37,7 +37,7 @@ class Model(NamedTuple):
 
 @njit(**LANE_JIT)
 def unit_signals(b, theta, signals):
-    """signals (b, n) of equation (1) with S0 = 1 at theta (3, n): f, D, D* [µm²/ms]."""
+    """Unit signals (b, n) of equation (1) with S0 = 1 at theta (3, n): f, D, D* [µm²/ms]."""
     f, d, p = theta[0], theta[1], theta[2]
     for i in range(len(b)):
         bi, row = b[i], signals[i]
@@ -63,7 +63,7 @@ def _sums(y, signals, reference, rr, rs, ss):
 
 @njit(**LANE_JIT)
 def _rician(y, signals, sigma, s0, out):
-    """out += Σ ln[I0(y S / σ²) exp(-(y² + S²) / 2σ²)], S = S0 s: the Rician likelihood without its factors of y."""
+    """Add to out: Σ ln[I0(y S / σ²) exp(-(y² + S²) / 2σ²)], S = S0 s: the Rician likelihood without its factors of y."""
     inverse = ONE / (sigma * sigma)
     for i in range(len(y)):
         yi, row = max(y[i], ZERO), signals[i]
@@ -75,7 +75,7 @@ def _rician(y, signals, sigma, s0, out):
 
 @njit(**LANE_JIT)
 def log_likelihood(y, signals, model, scale, reference, spread, scratch, s0, out):
-    """ln L (n,) of the scaled signal y (b,) at the points with unit signals (b, n), up to a constant.
+    """Log-likelihood (n,) of the scaled signal y (b,) at the points with unit signals (b, n), up to a constant.
 
     scale: what y was divided by; reference: a value near S0 / scale. spread (2, n): draws of a unit symmetric
     distribution and minus their log density (Rician noise with S0 unknown). scratch (2, n); s0 (n,) receives S0 / scale.

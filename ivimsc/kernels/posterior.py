@@ -35,7 +35,8 @@ CONVERGED, LIMIT, UNIDENTIFIABLE, BAD = 1, 3, 4, 5  # estimates.Outcome
 
 class Settings(NamedTuple):
     """target: effective sample size that ends the rounds; least: below it the outcome is 3; rounds: most local rounds;
-    tempered: least effective sample size that a proposal is made from; climb: points per round of the maximum."""
+    tempered: least effective sample size that a proposal is made from; climb: points per round of the maximum.
+    """
 
     target: float
     least: float
@@ -58,7 +59,7 @@ def _top(x):
 
 @njit(**SUM)
 def _weigh(log_w, highest, exponent, w):
-    """w = exp(exponent (log_w - highest)); returns Σ w and the effective sample size (Σ w)² / Σ w²."""
+    """Weights w = exp(exponent (log_w - highest)); returns Σ w and the effective sample size (Σ w)² / Σ w²."""
     total, squares = ZERO, ZERO
     for m in range(len(w)):
         w[m] = exp32(exponent * (log_w[m] - highest))
@@ -115,7 +116,7 @@ def _cholesky(c, root):
 
 @njit(**LANE_JIT)
 def _place(x, mean, root, factor, t):
-    """t (3, n) = mean + factor · root · x."""
+    """Put t (3, n) = mean + factor · root · x."""
     r00, r10, r11 = root[0, 0] * factor, root[1, 0] * factor, root[1, 1] * factor
     r20, r21, r22 = root[2, 0] * factor, root[2, 1] * factor, root[2, 2] * factor
     m0, m1, m2 = mean[0], mean[1], mean[2]
@@ -218,7 +219,7 @@ def _arrays(n, k):
 
 @njit(**JIT)
 def _tail(w, theta, target, out):
-    """out (3,): the posterior probability that f, D, D* lie below target (3,)."""
+    """Put into out (3,) the posterior probability that f, D, D* lie below target (3,)."""
     for k in range(3):
         below, total = 0.0, 0.0
         for m in range(len(w)):

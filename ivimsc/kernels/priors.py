@@ -137,7 +137,7 @@ def to_coordinates(theta: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @njit(**LANE_JIT)
 def map_points(prior, t, theta):
-    """theta (3, n) float32 from t (3, n) float32."""
+    """Put into theta (3, n) what comes from t (3, n) float32."""
     for k in range(3):
         kind, low, span = prior.kinds[k], prior.low[k], prior.span[k]
         row, out = t[k], theta[k]
@@ -161,7 +161,7 @@ def _logistic(x, out):
 
 @njit(**LANE_JIT)
 def log_prior(prior, t, scratch, out):
-    """out (n,): log density of the prior at t (3, n), up to a constant; scratch (n,)."""
+    """Put into out (n,) the log density of the prior at t (3, n), up to a constant; scratch (n,)."""
     out[:] = ZERO
     if len(prior.constants) == 0:
         for k in range(3):

@@ -53,7 +53,7 @@ class Population(NamedTuple):
 
 @njit(**LANE_JIT)
 def _residuals(start, stop, signals, s0, unit, squares, rest):
-    """rest (voxel, draw): the least Σ (y - S0 s)² over S0 (or at s0 where it is > 0)."""
+    """Put into rest (voxel, draw) the least Σ (y - S0 s)² over S0 (or at s0 where it is > 0)."""
     for v in range(start, stop):
         row = rest[v]
         y = signals[v]

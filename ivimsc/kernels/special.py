@@ -19,7 +19,7 @@ _SMALLEST = np.float32(1.1754944e-38)
 
 @njit(**JIT, fastmath={"contract"})
 def log32(x):
-    """ln x of a float32 > 0 (less than 1.2e-38 counts as that), by x = 2^n m and the series of artanh in
+    """Natural logarithm of a float32 > 0 (less than 1.2e-38 counts as that), by x = 2^n m and the series of artanh in
     (m - 1) / (m + 1).
 
     Error below 2e-7 max(1, |ln x|).
