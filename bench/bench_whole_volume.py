@@ -11,7 +11,6 @@ import pytest
 from ivimsc.nifti import read_series
 from ivimsc.simulate import simulate_phantom, write_nifti, write_phantom
 
-
 # The peak is that of the command's own memory (VmHWM): ru_maxrss would count this process, from which it is forked.
 WITH_PEAK = """
 import re, sys
