@@ -23,7 +23,9 @@ UNITS = {"f": 1.0, "D": 1e3, "Dstar": 1e3}
 
 def prepared(bvalues, **options):
     ista = load_method("ista")
-    return ista.prepare(as_voxels(np.ones((1, len(bvalues))), bvalues), make_options(ista, options), choose_device("cpu"))
+    return ista.prepare(
+        as_voxels(np.ones((1, len(bvalues))), bvalues), make_options(ista, options), choose_device("cpu")
+    )
 
 
 def best_time(call, rounds=3):
@@ -127,7 +129,10 @@ WORTH = {
     "β = 0, N = 2000": ("ista", {"n_d": 1000, "n_dstar": 1000}),
     "β = 0, linear grid": ("ista", {"grid": "linear", "d_range": (0.0, 5e-3)}),
     "β = 0, the true ranges as grids": ("ista", {"d_range": (0.5e-3, 2.5e-3), "dstar_range": (0.01, 0.1)}),
-    "β = 0.03, the true ranges as grids": ("ista", {"beta": 3e-2, "d_range": (0.5e-3, 2.5e-3), "dstar_range": (0.01, 0.1)}),
+    "β = 0.03, the true ranges as grids": (
+        "ista",
+        {"beta": 3e-2, "d_range": (0.5e-3, 2.5e-3), "dstar_range": (0.01, 0.1)},
+    ),
     "fista, β = 1e-2": ("ista", {"solver": "fista", "beta": 1e-2}),
     "soft, β = 1e-2": ("ista", {"solver": "soft", "beta": 1e-2}),
     "hard, λ = 1e-4": ("ista", {"solver": "hard", "threshold": 1e-4}),
@@ -152,7 +157,9 @@ def bench_worth(name, snr, record):
     row["S0"] = float(np.nanmean(e.S0))
     row["atoms"] = float(e.atoms.mean()) if e.atoms is not None else ""
     row["gap"] = float(np.nanmedian(e.gap)) if e.gap is not None else ""
-    record(f"ista_worth_{snr}", f"What sparse coding is worth: ten b-values, SNR {snr} (D, D* in µm²/ms)", fit=name, **row)
+    record(
+        f"ista_worth_{snr}", f"What sparse coding is worth: ten b-values, SNR {snr} (D, D* in µm²/ms)", fit=name, **row
+    )
 
 
 @pytest.mark.parametrize("snr", [30, 100])
