@@ -103,7 +103,17 @@ def make_pyramid(matrix: NDArray[np.float64], half: int, tolerance: float) -> Py
     row = int(np.argmax(matrix.min(axis=1)))
     lift[0, row] = 1.0 / matrix[row].min()
     loose = np.array([max(level, tolerance) for level in LOOSE] + [tolerance])
-    return Pyramid(atoms, columns, place, np.array(first), np.array(halves), loose, lift, atoms @ lift[0], _pairs(columns[:, : first[1]], halves[0]))
+    return Pyramid(
+        atoms,
+        columns,
+        place,
+        np.array(first),
+        np.array(halves),
+        loose,
+        lift,
+        atoms @ lift[0],
+        _pairs(columns[:, : first[1]], halves[0]),
+    )
 
 
 def _pairs(columns: NDArray[np.float64], half: int) -> NDArray[np.float64]:

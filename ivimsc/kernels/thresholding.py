@@ -55,7 +55,12 @@ def iterate(start, stop, signals, phis, ws, thresholds, hard, onto_input, iterat
     instead of W y; x (voxel, atom): written. All in one type, float32 or float64.
     """
     n, one = phis.shape[2], signals.dtype.type(1)
-    rest, u, step, zero = np.empty_like(signals[:1]), np.empty_like(x[0]), np.empty_like(x[0]), np.zeros_like(signals[0])
+    rest, u, step, zero = (
+        np.empty_like(signals[:1]),
+        np.empty_like(x[0]),
+        np.empty_like(x[0]),
+        np.zeros_like(signals[0]),
+    )
     for v in range(start, stop):
         y, code = signals[v], x[v]
         scan(ws[0], 0, n, signals, v, u)

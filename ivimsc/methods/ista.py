@@ -46,15 +46,24 @@ class Options:
     """Options of ista."""
 
     solver: str = field(default="exact", metadata={"help": " or ".join(SOLVERS)})
-    beta: float = field(default=0.0, metadata={"help": "β of (5), for signals scaled to 1; 0: non-negative least squares"})
-    beta_rule: str = field(default="absolute", metadata={"help": "absolute, relative (β times ||Φᵀy||_∞ of the voxel) or noise (chosen; beta is not used)"})
-    sigma: float | None = field(default=None, metadata={"help": "noise SD, in units of the signal, for beta_rule=noise (none: from residuals)"})
+    beta: float = field(
+        default=0.0, metadata={"help": "β of (5), for signals scaled to 1; 0: non-negative least squares"}
+    )
+    beta_rule: str = field(
+        default="absolute",
+        metadata={"help": "absolute, relative (β times ||Φᵀy||_∞ of the voxel) or noise (chosen; beta is not used)"},
+    )
+    sigma: float | None = field(
+        default=None, metadata={"help": "noise SD, in units of the signal, for beta_rule=noise (none: from residuals)"}
+    )
     threshold: float | None = field(default=None, metadata={"help": "λ of (7) for solver=hard (none: sqrt(β/L))"})
     grid: str = field(default="log", metadata={"help": "log or linear"})
     n_d: int = field(default=300, metadata={"help": "atoms of D"})
     n_dstar: int = field(default=300, metadata={"help": "atoms of D*"})
     d_range: tuple[float, float] = field(default=(LOWEST_D, BY_KEY["d"].upper), metadata={"help": "grid of D [mm²/s]"})
-    dstar_range: tuple[float, float] = field(default=(BY_KEY["dstar"].lower, BY_KEY["dstar"].upper), metadata={"help": "grid of D* [mm²/s]"})
+    dstar_range: tuple[float, float] = field(
+        default=(BY_KEY["dstar"].lower, BY_KEY["dstar"].upper), metadata={"help": "grid of D* [mm²/s]"}
+    )
     tolerance: float = field(default=1e-6, metadata={"help": "largest relative duality gap"})
     max_iterations: int = field(default=1000, metadata={"help": "of fista, soft and hard, per voxel"})
     dictionary: str | None = field(default=None, metadata={"help": "dictionary file (.h5) instead of the grids"})
@@ -166,13 +175,17 @@ class Fitter:
         result, outcome = np.empty((5, n), np.float32), np.empty(n, np.uint8)
         grids = (self.dictionary.D, self.dictionary.Dstar)
         run_blocks(self.launch, _decode, n, code.data, code.indices, code.indptr, grids, code.scale, code.squares, signals.shape[1], result, outcome)  # fmt: skip
-        missed, what = (~code.done, ITERATION_LIMIT) if options.solver == "hard" else (~(code.gap <= options.tolerance), GAP)
+        missed, what = (
+            (~code.done, ITERATION_LIMIT) if options.solver == "hard" else (~(code.gap <= options.tolerance), GAP)
+        )
         outcome[missed & (outcome != BAD_SIGNAL)] = what
         S0, f, D, Dstar, rmse = result
         data = (code.data * np.repeat(code.scale, code.atoms)).astype(np.float32)
         spectrum = Spectrum(data, code.indices, code.indptr)
         gap = code.gap.astype(np.float32)
-        return Estimates(S0, f, D, Dstar, rmse, outcome, gap=gap, iterations=code.turns, atoms=code.atoms, spectrum=spectrum)
+        return Estimates(
+            S0, f, D, Dstar, rmse, outcome, gap=gap, iterations=code.turns, atoms=code.atoms, spectrum=spectrum
+        )
 
     def choose_beta(self, signals: NDArray[np.float32]) -> None:
         """β by the discrepancy principle: mean residual of a sample of signals (voxel, b) = noise variance.
@@ -184,7 +197,9 @@ class Fitter:
         freedom = signals.shape[1] - least.atoms
         good = (least.scale > 0) & (freedom > 0)
         if not np.any(good):
-            raise InputError("option beta_rule of ista: found no voxel to measure the noise on, expected beta_rule=absolute or relative")
+            raise InputError(
+                "option beta_rule of ista: found no voxel to measure the noise on, expected beta_rule=absolute or relative"
+            )
         sigma, how = self.options.sigma, "given"
         if sigma is None:
             square = least.squares[good] * least.scale[good].astype(np.float64) ** 2
@@ -207,7 +222,9 @@ class Fitter:
 
 def _joined(parts: list[Estimates]) -> Estimates:
     """One Estimates out of those of consecutive voxels."""
-    names = [f.name for f in dataclasses.fields(Estimates) if f.name != "spectrum" and getattr(parts[0], f.name) is not None]
+    names = [
+        f.name for f in dataclasses.fields(Estimates) if f.name != "spectrum" and getattr(parts[0], f.name) is not None
+    ]
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     data, indices = (np.concatenate([part.spectrum[i] for part in parts]) for i in (0, 1))
     counts = np.concatenate([np.diff(part.spectrum.indptr) for part in parts])
@@ -231,7 +248,9 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, dictionary: D
         sizes = (options.n_d, options.n_dstar)
         dictionary = make_dictionary(voxels.bvalues, options.grid, sizes, options.d_range, options.dstar_range)
     if not np.any(np.all(dictionary.matrix > 0, axis=1)):
-        raise InputError("dictionary: found no b-value at which all atoms are positive, expected one (the smallest, say)")
+        raise InputError(
+            "dictionary: found no b-value at which all atoms are positive, expected one (the smallest, say)"
+        )
     fitter = Fitter(dictionary, options, launch)
     if options.beta_rule == "noise":
         fitter.choose_beta(_sample(voxels))

@@ -65,11 +65,15 @@ class Dictionary:
     def __post_init__(self) -> None:
         for name, grid in (("D", self.D), ("Dstar", self.Dstar)):
             if np.ndim(grid) != 1 or len(grid) == 0 or not np.all(np.isfinite(grid)) or np.any(np.diff(grid) <= 0):
-                raise InputError(f"dictionary: found a grid of {name} that is empty or not ascending, expected diffusivities")
+                raise InputError(
+                    f"dictionary: found a grid of {name} that is empty or not ascending, expected diffusivities"
+                )
         _require_room(len(self.bvalues), len(self.D) + len(self.Dstar))
         shape = (len(self.bvalues), len(self.D) + len(self.Dstar))
         if self.atoms is not None and (np.shape(self.atoms) != shape or not np.all(np.isfinite(self.atoms))):
-            raise InputError(f"dictionary: found a matrix of shape {np.shape(self.atoms)}, expected finite numbers {shape}")
+            raise InputError(
+                f"dictionary: found a matrix of shape {np.shape(self.atoms)}, expected finite numbers {shape}"
+            )
 
     def __len__(self) -> int:
         return len(self.D) + len(self.Dstar)
@@ -105,7 +109,9 @@ class Dictionary:
 
     def indistinguishable(self) -> int:
         """Number of atoms that lie within `SAME` of the one before them in their part."""
-        distances = [np.linalg.norm(one - other, axis=0) / np.linalg.norm(one, axis=0) for one, other in self._neighbours()]
+        distances = [
+            np.linalg.norm(one - other, axis=0) / np.linalg.norm(one, axis=0) for one, other in self._neighbours()
+        ]
         return int(np.sum(np.concatenate(distances) < SAME))
 
     def _neighbours(self) -> list[tuple[NDArray, NDArray]]:
@@ -122,7 +128,9 @@ class Dictionary:
             f"(at SNR 1000), {self.indistinguishable()} of {len(self)} atoms not distinguishable from their neighbour",
         ]
         if d[-1] >= p[0]:
-            lines.append(f"warning: the grids of D (to {d[-1]:g}) and D* (from {p[0]:g} µm²/ms) overlap: f is not unique there")
+            lines.append(
+                f"warning: the grids of D (to {d[-1]:g}) and D* (from {p[0]:g} µm²/ms) overlap: f is not unique there"
+            )
         return lines
 
     def require_bvalues(self, bvalues: ArrayLike, source: str) -> None:
@@ -160,7 +168,9 @@ def make_dictionary(bvalues: ArrayLike, grid: str, n: tuple[int, int], d_range: 
 
 def _require_room(b: int, atoms: int) -> None:
     if b * atoms * 8 > MOST_BYTES:
-        raise InputError(f"dictionary: found {b * atoms / 2**27:.3g} GiB of atoms, expected at most {MOST_BYTES / 2**30:g} GiB")
+        raise InputError(
+            f"dictionary: found {b * atoms / 2**27:.3g} GiB of atoms, expected at most {MOST_BYTES / 2**30:g} GiB"
+        )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

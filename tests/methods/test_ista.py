@@ -97,7 +97,12 @@ def test_every_voxel_is_certified(bvalues, beta):
 
 def test_every_voxel_is_certified_on_large_and_linear_dictionaries():
     p = phantom(300, TEN, 30)
-    for options in ({"n_d": 1000, "n_dstar": 1000}, {"grid": "linear", "d_range": (0.0, 5e-3)}, {"n_d": 3, "n_dstar": 2}, {"n_d": 1, "n_dstar": 1}):
+    for options in (
+        {"n_d": 1000, "n_dstar": 1000},
+        {"grid": "linear", "d_range": (0.0, 5e-3)},
+        {"n_d": 3, "n_dstar": 2},
+        {"n_d": 1, "n_dstar": 1},
+    ):
         assert np.max(run_method("ista", p.signals, TEN, **options).gap) <= 1e-6, options
 
 
@@ -163,7 +168,11 @@ def test_iterating_with_matrices_per_iteration_is_the_plain_loop():
                 u = ws[0].T @ y[v]
                 code = H(u, 0)
                 for t in (1, 2):
-                    u = (u + code - ws[t].T @ (phis[t] @ code)) if onto_input else (code + ws[t].T @ (y[v] - phis[t] @ code))
+                    u = (
+                        (u + code - ws[t].T @ (phis[t] @ code))
+                        if onto_input
+                        else (code + ws[t].T @ (y[v] - phis[t] @ code))
+                    )
                     code = H(u, t)
                 np.testing.assert_allclose(x[v], code, atol=1e-12)
 
@@ -231,7 +240,16 @@ def test_parts_are_joined_as_one(monkeypatch):
 def test_degenerate_voxels(solver):
     good = phantom(3, TEN, 30).signals
     bad = np.array([np.zeros(10), np.full(10, np.nan), [1, np.inf, *np.ones(8)], [-1.0, *np.ones(9)]])
-    odd = np.array([np.ones(10), np.linspace(0.5, 2, 10), [1, *np.zeros(9)], [1, *-np.ones(9)], np.full(10, 1e30), np.full(10, 1e-30)])
+    odd = np.array(
+        [
+            np.ones(10),
+            np.linspace(0.5, 2, 10),
+            [1, *np.zeros(9)],
+            [1, *-np.ones(9)],
+            np.full(10, 1e30),
+            np.full(10, 1e-30),
+        ]
+    )
     signals = np.concatenate([good, bad, odd]).astype(np.float32)
     e = run_method("ista", signals, TEN, solver=solver, beta=1e-3, max_iterations=50)
     alone = run_method("ista", good, TEN, solver=solver, beta=1e-3, max_iterations=50)
@@ -302,7 +320,9 @@ def test_the_abdomen_beside_nlls(real_data):
     from ivimsc.nifti import read_series, read_volume
 
     folder = real_data / "wetscherek_abdomen_vol3"
-    voxels = read_series(folder / "dwi_avg_bip_T70.nii.gz", folder / "dwi_avg_bip_T70.bval", mask=folder / "mask.nii.gz")
+    voxels = read_series(
+        folder / "dwi_avg_bip_T70.nii.gz", folder / "dwi_avg_bip_T70.bval", mask=folder / "mask.nii.gz"
+    )
     least, sparse = (run_method(method, voxels.signals, voxels.bvalues) for method in ("nlls", "ista"))
     fitted = sparse.outcome != Outcome.BAD_SIGNAL
     assert np.mean(fitted) > 0.99
