@@ -109,6 +109,6 @@ def _posterior(signals: NDArray[np.float32], model: Model, draws: Draws, launch:
     scales(signals, scale)
     result = np.empty((FIELDS, n), np.float32)
     none, unused = np.empty((n, 0), np.float32), box_prior(np.array([[0, 1], [0, 5], [5, 200]]))
-    run_blocks(launch, posterior_kernel, n, signals, scale, model, draws, make_proposal(256, 0), unused,
-               Settings(0.0, 0.0, 0, 1.0, 16), none, result, outcome, np.empty((n, 3), np.float32), block=64)  # fmt: skip
+    run_blocks(launch, posterior_kernel, n, 0, signals, scale, model, draws, make_proposal(256, 0), unused,
+               Settings(0.0, 0.0, 0, 1.0, 16, 0), none, result, outcome, np.empty((n, 3), np.float32), block=64)  # fmt: skip
     return result

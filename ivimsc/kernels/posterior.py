@@ -1,13 +1,15 @@
 """Posterior moments and maximum of one voxel after another, by importance sampling in three steps.
 
 1. Global: draws of the prior, the same for all voxels, with their signals computed once. A voxel's weights are its
-   likelihoods. Where the effective sample size (Kish) suffices, that is the answer; no mode can be missed.
-2. Local: else a Student t about the weighted mean, with the weighted covariance, gives new points from a fixed
-   low-discrepancy set; weights are prior × likelihood / proposal. Where too few draws carry weight the likelihood is
-   first tempered. Repeated until the effective sample size suffices or the rounds are used up.
+   likelihoods; no mode can be missed. Where the prior has no density (an empirical one) this is all.
+2. Local: a Student t about the weighted mean, with the weighted covariance, gives new points from a fixed
+   low-discrepancy set, turned by a random rotation of the voxel's own: with the same points everywhere, all voxels
+   would share one Monte-Carlo error, which no average over voxels removes. Weights are prior × likelihood / proposal.
+   Where too few draws carry weight the likelihood is first tempered. Repeated until the effective sample size (Kish)
+   suffices or the rounds are used up; the round with the largest is the answer.
 3. Maximum: from the best point on, sets of points of shrinking size about the best one so far.
 
-Everything depends on the voxel and on the fixed point sets alone. All loops run over points, so that they vectorise.
+Everything depends on the voxel, its number and the fixed point sets alone. All loops run over points: they vectorise.
 """
 
 import math
@@ -34,7 +36,8 @@ CONVERGED, LIMIT, UNIDENTIFIABLE, BAD = 1, 3, 4, 5  # estimates.Outcome
 
 class Settings(NamedTuple):
     """target: effective sample size that ends the rounds; least: below it the outcome is 3; rounds: most local rounds;
-    tempered: least effective sample size that a proposal is made from; climb: points per round of the maximum.
+    tempered: least effective sample size that a proposal is made from; climb: points per round of the maximum;
+    seed: of the rotations.
     """
 
     target: float
@@ -42,6 +45,7 @@ class Settings(NamedTuple):
     rounds: int
     tempered: float
     climb: int
+    seed: int
 
 
 @njit(**JIT)
@@ -169,8 +173,8 @@ def _voxel(y, scale, model, shared, proposal, prior, settings, g, a, c, state, f
     if not sampled:
         ess = ZERO
     trial = np.zeros(FIELDS, np.float32)
-    for _ in range(settings.rounds):
-        if ess >= settings.target:
+    for trip in range(settings.rounds):
+        if trip > 0 and ess >= settings.target:
             break
         place(proposal.x, state.mean, state.root, ONE, a.t)
         _evaluate(y, model, scale, prior, found[0], proposal.spread, a)
@@ -214,19 +218,18 @@ def _finish(y, scale, b, settings, found, v, result, outcome):
 
 @njit(**JIT)
 def posterior_kernel(
-    start, stop, signals, scale, model, shared, proposal, prior, settings, targets, result, outcome, below
+    start, stop, first, signals, scale, model, shared, proposal, prior, settings, targets, result, outcome, below
 ):
     """Posteriors of the voxels start..stop: result (FIELDS, voxel), outcome (voxel,), below (voxel, 3).
 
-    scale (voxel,): largest |signal|, 0 for a bad one (`kernels.scaling`); targets (voxel, 3) f, D, D* [µm²/ms] whose
+    first: number of the first voxel in the whole data set. scale (voxel,): largest |signal|, 0 for a bad one (`kernels.scaling`); targets (voxel, 3) f, D, D* [µm²/ms] whose
     place in the posterior is asked for, or (voxel, 0).
     """
     a = _arrays(proposal.x.shape[1], signals.shape[1])
     c = _arrays(settings.climb, signals.shape[1])
     g = _arrays(shared.t.shape[1], 1)
-    state = State(
-        np.zeros(3, np.float32), np.zeros((3, 3), np.float32), np.zeros((3, 3), np.float32), np.zeros(3, np.float32)
-    )
+    square = np.zeros((4, 3, 3), np.float32)
+    state = State(np.zeros(3, np.float32), square[0], square[1], square[2], square[3], np.zeros(3, np.float32))
     found = np.zeros(FIELDS, np.float32)
     y = np.zeros(signals.shape[1], np.float32)
     for v in range(start, stop):
@@ -236,5 +239,6 @@ def posterior_kernel(
             continue
         for i in range(len(y)):
             y[i] = signals[v, i] / scale[v]
+        rotation(settings.seed, first + v, state.turned)
         _voxel(y, scale[v], model, shared, proposal, prior, settings, g, a, c, state, found, targets[v], below[v])
         _finish(y, scale[v], model.b, settings, found, v, result, outcome)

@@ -34,7 +34,7 @@ SOURCE = "Orton et al., Magn. Reson. Med. 71:411 (2014) for the shrinkage prior;
 
 PRIORS = ("shrinkage", "uniform", "reciprocal", "lognormal")
 TARGET, LEAST, ROUNDS, TEMPERED, CLIMB = 400.0, 50.0, 6, 60.0, 128
-DRAWS = 8192
+DRAWS = 4096
 SUBSET = 8192  # voxels that tell the prior and the noise level
 EMPIRICAL = 65536  # most draws taken from a store's truth
 LOWEST_D = 1e-5  # mm²/s: where 1 / D begins, if the bounds begin at 0
@@ -67,7 +67,7 @@ class Options:
     )
     components: int = field(default=1, metadata={"help": "shrinkage: number of Gaussians (tissues)"})
     draws: int | None = field(
-        default=None, metadata={"help": "shared draws (none: 8192, or the store's truth up to 65536)"}
+        default=None, metadata={"help": "shared draws (none: 4096, or the store's truth up to 65536)"}
     )
     points: int = field(default=2048, metadata={"help": "local draws per round"})
     seed: int = field(default=0, metadata={"help": "shifts the low-discrepancy points"})
@@ -131,8 +131,8 @@ class Fitter:
         self.notes: list[str] = []
 
     def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
-        """Fit signals (voxel, b); `first` is not used: all voxels share their points."""
-        result, outcome, _ = self._run(signals, np.empty((len(signals), 0), np.float32))
+        """Fit signals (voxel, b); `first` is the number of the first in the data set."""
+        result, outcome, _ = self._run(signals, np.empty((len(signals), 0), np.float32), first)
         S0, f, D, Dstar, rmse, fstd, dstd, dstarstd, ess, fmap, dmap, dstarmap = result
         return Estimates(
             S0, f, D, Dstar, rmse, outcome, fstd, dstd, dstarstd, ess=ess, fmap=fmap, dmap=dmap, dstarmap=dstarmap
@@ -146,13 +146,15 @@ class Fitter:
         targets = np.stack([f, np.multiply(D, 1e3), np.multiply(Dstar, 1e3)], axis=1).astype(np.float32)
         return self._run(signals, targets)[2]
 
-    def _run(self, signals: NDArray[np.float32], targets: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
+    def _run(
+        self, signals: NDArray[np.float32], targets: NDArray[np.float32], first: int = 0
+    ) -> tuple[NDArray, NDArray, NDArray]:
         n = len(signals)
         scale = np.empty(n, np.float32)
         scales(signals, scale)
         result, outcome = np.empty((FIELDS, n), np.float32), np.empty(n, np.uint8)
         below = np.full((n, 3), np.nan, np.float32)
-        run_blocks(self.launch, posterior_kernel, n, signals, scale, self.model, self.draws, self.proposal, self.prior,
+        run_blocks(self.launch, posterior_kernel, n, first, signals, scale, self.model, self.draws, self.proposal, self.prior,
                    self.settings, targets, result, outcome, below, block=256)  # fmt: skip
         return result, outcome, below
 
@@ -174,7 +176,7 @@ def prepare(
         draws = prior_draws(model, prior, options.draws or DRAWS, options.seed)
     else:
         draws = empirical_draws(model, theta, options.seed)
-    settings = Settings(TARGET, LEAST, ROUNDS if theta is None else 0, TEMPERED, CLIMB)
+    settings = Settings(TARGET, LEAST, ROUNDS if theta is None else 0, TEMPERED, CLIMB, options.seed)
     fitter = Fitter(model, prior, draws, settings, options, launch)
     fitter.notes = [*notes, "S0: integrated out, flat prior" if options.s0 is None else f"S0: known, {options.s0:g}"]
     if sigma > 0 and not isinstance(options.sigma, str):
@@ -289,7 +291,7 @@ def _first_sigma(population: Population, prior: Prior, options: Options, launch:
     """Noise from the residuals at the best points found with σ integrated out: a start, and at high SNR the answer."""
     model = Model(population.b, np.float32(population.s0), np.float32(0), False)
     draws = prior_draws(model, prior, 4096, options.seed)
-    settings = Settings(TARGET, LEAST, 3, TEMPERED, CLIMB)
+    settings = Settings(TARGET, LEAST, 3, TEMPERED, CLIMB, options.seed)
     fitter = Fitter(model, prior, draws, settings, options, launch)
     best = fitter._run(population.signals, np.empty((len(population.signals), 0), np.float32))[0]
     theta = best[9:12] * np.float32([[1], [1e3], [1e3]])
