@@ -233,3 +233,5 @@ def estimate_noise(population: Population, theta: NDArray[np.float64], launch: L
         if abs(sigma - before) <= TOLERANCE * sigma:
             break
     return sigma
+
+
