@@ -8,7 +8,7 @@ import pytest
 
 from ivimsc.errors import InputError
 from ivimsc.nifti import read_series, read_volume
-from ivimsc.phantoms import PHANTOMS, make_phantom
+from ivimsc.phantoms import make_phantom
 from ivimsc.phantoms.literature import data_folder, tissues
 from ivimsc.phantoms.shapes import ellipsoid, field, make_axes, tube, union
 from ivimsc.physics.parameters import Bounds
@@ -18,7 +18,7 @@ SMALL = {"uniform": (20, 20, 5), "placenta": (64, 64, 5), "brain": (64, 64, 5), 
 ANATOMICAL = ["placenta", "brain", "abdomen"]
 
 
-@pytest.fixture(scope="module", params=list(PHANTOMS))
+@pytest.fixture(scope="module", params=list(SMALL))  # the cohorts: tests/phantoms/test_cohort.py
 def phantom(request):
     made = make_phantom(request.param, shape=SMALL[request.param])
     made.name = request.param

@@ -1,6 +1,7 @@
 """Phantoms: the true S0, f, D and D* of every voxel, without signals. One file and one line per phantom.
 
-A phantom module has ``TITLE`` and ``make(shape, seed)``; `uniform` also takes a number of voxels.
+A phantom module has ``TITLE`` and ``make(shape, seed)``; `uniform` also takes a number of voxels, and the
+module of the three cohorts their name.
 """
 
 import importlib
@@ -19,6 +20,9 @@ PHANTOMS = {
     "placenta": "ivimsc.phantoms.placenta",
     "brain": "ivimsc.phantoms.brain",
     "abdomen": "ivimsc.phantoms.abdomen",
+    "cohort-train": "ivimsc.phantoms.cohort",
+    "cohort-test": "ivimsc.phantoms.cohort",
+    "cohort-3t": "ivimsc.phantoms.cohort",
 }
 
 
@@ -67,7 +71,7 @@ def make_phantom(
         _check_shape(shape)
     module = importlib.import_module(PHANTOMS[name])
     if voxels is None:
-        return module.make(shape, seed)
+        return module.make(shape, seed, name) if name.startswith("cohort") else module.make(shape, seed)
     if name != "uniform":
         raise InputError(
             f"--voxels: found {voxels} for phantom {name}, expected --shape X,Y,Z (--voxels is for uniform)"
