@@ -21,6 +21,7 @@ class Outcome(IntEnum):
     DSTAR_UNIDENTIFIABLE = 4
     BAD_SIGNAL = 5
     GAP = 6
+    OUTSIDE_TRAINING = 7
 
     @property
     def sentence(self) -> str:
@@ -35,6 +36,7 @@ _SENTENCES = {
     Outcome.DSTAR_UNIDENTIFIABLE: "D* not identifiable: f is about 0, or D* about D, within 1.96 standard errors",
     Outcome.BAD_SIGNAL: "bad signal: NaN, Inf, S0 <= 0 or all zero; not fitted",
     Outcome.GAP: "duality gap above the tolerance",
+    Outcome.OUTSIDE_TRAINING: "outside what the model was trained on, in its signals or in its estimates",
 }
 
 

@@ -16,6 +16,7 @@ from ivimsc.files import make_folder
 from ivimsc.kernels.launch import BLOCK, Launch, choose_device
 from ivimsc.maps import map_paths, map_stem, write_maps
 from ivimsc.methods import load_method, make_options
+from ivimsc.models import read_model
 from ivimsc.physics.protocol import Protocol, select_bvalues
 from ivimsc.store import EstimateStore, PartFile, VoxelStore
 from ivimsc.store.dictionaries import read_dictionary
@@ -145,6 +146,11 @@ class _Selected:
         self._voxels, self._columns = voxels, select_bvalues(voxels.bvalues, wanted, source)
         self.bvalues = voxels.bvalues[self._columns]
 
+    @property
+    def whole(self) -> Any:
+        """The voxels with all their b-values: learned methods read S0 from b = 0."""
+        return self._voxels
+
     def __len__(self) -> int:
         return len(self._voxels)
 
@@ -208,6 +214,8 @@ def _read_for(options: Any) -> dict[str, Any]:
     if getattr(options, "truth_from", None) is not None:
         with VoxelStore(options.truth_from) as store:
             read["truth"] = store.truth
+    if getattr(options, "model", None) is not None:
+        read["model"] = read_model(options.model)
     return read
 
 

@@ -26,21 +26,18 @@ def fit(
     resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted fit."),
     force: bool = typer.Option(False, "--force", help="Overwrite earlier results of this method."),
     no_maps: bool = typer.Option(False, "--no-maps", help="Write the estimate store alone."),
+    model: str = typer.Option(None, metavar="FILE", help="Trained model (.safetensors) for scdnn, mlp and ivimnet."),
     set: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Option of the method; may be repeated."),
     chunk: int = typer.Option(None, hidden=True),
 ) -> int:
     """Fit the IVIM model to a series or a store: estimate store and NIfTI maps."""
-    from ivimsc.cli.show import outcome_lines, progress
-    from ivimsc.errors import InputError
+    from ivimsc.cli.show import outcome_lines, progress, settings_of
     from ivimsc.fit import FitJob, fit_file
     from ivimsc.physics.protocol import parse_bvalues
 
-    settings = {}
-    for pair in set:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise InputError(f"--set: found {pair!r}, expected KEY=VALUE")
-        settings[key.strip()] = value.strip()
+    settings = settings_of(set)
+    if model is not None:
+        settings["model"] = model
     wanted = None if bvalues is None else parse_bvalues(bvalues)
     job = FitJob(
         input, method, out, bval, bvec, mask, wanted, device, threads, resume, force, not no_maps, settings, chunk

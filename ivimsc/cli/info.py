@@ -10,7 +10,7 @@ __all__ = ["register"]
 
 CORE = ("numpy", "scipy", "numba", "h5py", "nibabel", "isal", "matplotlib")
 EXTRAS = {
-    "learn": (("torch", "safetensors"), "training of scdnn, mlp and ivimnet"),
+    "learn": (("torch",), "training of scdnn, mlp and ivimnet"),
     "register": (("SimpleITK",), "registration of the b-value images"),
     "cuda": (("numba-cuda",), "kernels on a GPU"),
 }
@@ -21,8 +21,14 @@ def register(app: typer.Typer) -> None:
     app.command("info")(info)
 
 
-def info(file: Path = typer.Argument(None, metavar="[FILE.h5]", help="A store to describe.")) -> None:
+def info(
+    file: Path = typer.Argument(None, metavar="[FILE]", help="A store (.h5) or model (.safetensors) to describe."),
+) -> None:
     """Print versions, CPU, threads, GPU and methods; or what a store holds."""
+    if file is not None and file.suffix == ".safetensors":
+        from ivimsc.models import read_model
+
+        return print(*read_model(file).card(), sep="\n")
     if file is not None:
         return _describe(file)
     import numba

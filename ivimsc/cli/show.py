@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["outcome_lines", "progress", "tuple_of"]
+__all__ = ["outcome_lines", "progress", "settings_of", "tuple_of"]
 
 
 @contextmanager
@@ -35,6 +35,19 @@ def outcome_lines(outcomes: dict) -> list[str]:
     """One line per outcome that occurred: share, code and sentence."""
     total = max(sum(outcomes.values()), 1)
     return [f"{100 * n / total:6.2f} %  outcome {int(o)}: {o.sentence}" for o, n in sorted(outcomes.items())]
+
+
+def settings_of(pairs: list[str]) -> dict[str, str]:
+    """The options given as ``--set KEY=VALUE``."""
+    from ivimsc.errors import InputError
+
+    settings = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set: found {pair!r}, expected KEY=VALUE")
+        settings[key.strip()] = value.strip()
+    return settings
 
 
 def tuple_of(text: str | None, kind: type, count: int, option: str) -> tuple | None:

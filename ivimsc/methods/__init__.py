@@ -25,13 +25,16 @@ from numpy.typing import NDArray
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 
-__all__ = ["METHODS", "Fitter", "VoxelSource", "load_method", "make_options"]
+__all__ = ["METHODS", "Fitter", "VoxelSource", "load_method", "make_options", "typed_options"]
 
 METHODS = {
     "segmented": "ivimsc.methods.segmented",
     "nlls": "ivimsc.methods.nlls",
     "bayes": "ivimsc.methods.bayes",
     "ista": "ivimsc.methods.ista",
+    "scdnn": "ivimsc.methods.scdnn",
+    "mlp": "ivimsc.methods.mlp",
+    "ivimnet": "ivimsc.methods.ivimnet",
 }
 
 
@@ -64,14 +67,17 @@ def load_method(name: str) -> types.ModuleType:
 
 def make_options(method: types.ModuleType, settings: Mapping[str, Any]) -> Any:
     """The method's Options from settings: values already typed (Python) or as text (``--set KEY=VALUE``)."""
-    kinds = typing.get_type_hints(method.Options)
-    short = method.__name__.rpartition(".")[2]
-    values = {}
+    return typed_options(method.Options, settings, method.__name__.rpartition(".")[2])
+
+
+def typed_options(kind: type, settings: Mapping[str, Any], who: str) -> Any:
+    """The dataclass `kind`, options of `who`, from settings that are typed or text."""
+    kinds, values = typing.get_type_hints(kind), {}
     for key, value in settings.items():
         if key not in kinds:
-            raise InputError(f"option of {short}: found {key!r}, expected one of {', '.join(kinds)}")
-        values[key] = _from_text(short, key, value, kinds[key]) if isinstance(value, str) else value
-    return dataclasses.replace(method.Options(), **values)
+            raise InputError(f"option of {who}: found {key!r}, expected one of {', '.join(kinds)}")
+        values[key] = _from_text(who, key, value, kinds[key]) if isinstance(value, str) else value
+    return dataclasses.replace(kind(), **values)
 
 
 def _from_text(method: str, key: str, text: str, kind: Any) -> Any:

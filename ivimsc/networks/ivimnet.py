@@ -1,0 +1,91 @@
+"""IVIM-NET: Barbieri et al., Magn. Reson. Med. 83:312 (2020), with the settings that Kaandorp et al. found best.
+
+Unsupervised: the network's S0, f, D and D* go through equation (1), and the loss is on the signal. IVIM-NET-optim (Magn.
+Reson. Med. 86:2250 (2021)): one network per parameter, two hidden layers as wide as there are b-values, ELU, batch
+normalisation, 10 % dropout, outputs bounded by sigmoids that reach a little beyond the physical bounds, S0 fitted.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ivimsc.errors import InputError
+
+__all__ = ["BOUNDS", "IvimNet", "Options", "biexponential"]
+
+# S0 over its known value, f, D and D* [µm²/ms]: the ranges of IVIM-NET-optim
+BOUNDS = ((0.7, 1.3), (-0.05, 0.7), (-0.1, 5.0), (-50.0, 300.0))
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the network is built."""
+
+    layers: int = field(default=2, metadata={"help": "hidden layers of each parameter's network"})
+    width: int = field(default=0, metadata={"help": "units per hidden layer (0: as many as b-values)"})
+    dropout: float = field(default=0.1, metadata={"help": "share of units dropped in training"})
+
+    def __post_init__(self) -> None:
+        if self.layers < 1 or self.width < 0:
+            raise InputError(f"options of ivimnet: found {self.layers} layers of {self.width}, expected >= 1 of >= 0")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"option dropout of ivimnet: found {self.dropout:g}, expected 0 to below 1")
+
+
+def biexponential(parameters, b):
+    """Equation (1): S0, f, D, D* [µm²/ms] (voxel, 4) and b (b,) [ms/µm²] to signals (voxel, b)."""
+    S0, f, D, Dstar = (p[:, None] for p in parameters.unbind(1))
+    return S0 * ((1 - f) * torch.exp(-b * D) + f * torch.exp(-b * Dstar))
+
+
+class IvimNet(nn.Module):
+    """The network for one protocol. Input (voxel, b): signals over S0; output (voxel, 4): S0, f, D, D* [µm²/ms]."""
+
+    def __init__(self, bvalues: NDArray, options: Options, seed: int = 0) -> None:
+        super().__init__()
+        self.options, n = options, len(bvalues)
+        width = options.width or n
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.parts = nn.ModuleList(self._part(n, width) for _ in BOUNDS)
+        low, high = torch.tensor(BOUNDS).T
+        self.register_buffer("low", low.clone())
+        self.register_buffer("span", high - low)
+        self.register_buffer("b", torch.tensor(bvalues * 1e-3, dtype=torch.float32))
+
+    def _part(self, n: int, width: int) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for i in range(self.options.layers):
+            layers += [nn.Linear(n if i == 0 else width, width), nn.BatchNorm1d(width), nn.ELU()]
+            if self.options.dropout > 0 and i + 1 < self.options.layers:
+                layers.append(nn.Dropout(self.options.dropout))
+        return nn.Sequential(*layers, nn.Linear(width, 1))
+
+    def forward(self, signals):
+        """S0, f, D, D* (voxel, 4), within `BOUNDS`."""
+        return self.low + self.span * torch.sigmoid(torch.cat([part(signals) for part in self.parts], dim=1))
+
+    def loss(self, signals):
+        """Mean squared error of the signals."""
+        return ((biexponential(self(signals), self.b) - signals) ** 2).mean()
+
+    def arrays(self) -> dict[str, torch.Tensor]:
+        """What the model file holds: layers with their batch normalisation folded in, (parameter, out, in)."""
+        folded: dict[str, list[torch.Tensor]] = {}
+        for part in self.parts:
+            modules, number = list(part), 0
+            for i, layer in enumerate(modules):
+                if not isinstance(layer, nn.Linear):
+                    continue
+                weight, bias = layer.weight.detach(), layer.bias.detach()
+                norm = modules[i + 1] if i + 1 < len(modules) else None
+                if isinstance(norm, nn.BatchNorm1d):
+                    factor = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
+                    weight = weight * factor[:, None]
+                    bias = (bias - norm.running_mean) * factor + norm.bias.detach()
+                folded.setdefault(f"weight{number}", []).append(weight)
+                folded.setdefault(f"bias{number}", []).append(bias)
+                number += 1
+        return {name: torch.stack(parts) for name, parts in folded.items()} | {"bounds": torch.tensor(BOUNDS)}

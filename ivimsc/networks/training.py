@@ -1,0 +1,197 @@
+"""The one training loop, for every network: Adam, cosine warm-up and decay, early stop, and a checkpoint per epoch.
+
+A run is a function of its seed: the order of the voxels, the noise and the dropout of epoch e are keyed by (seed, e), so
+that a run that was killed and goes on from its checkpoint ends in the same weights as one that was not.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ivimsc.errors import InputError, IvimscError
+
+__all__ = ["Samples", "Schedule", "train"]
+
+Report = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to train. The defaults are the paper's, its section on training."""
+
+    epochs: int = field(default=10, metadata={"help": "passes over the training voxels"})
+    batch: int = field(default=128, metadata={"help": "voxels per step"})
+    rate: float = field(default=1e-4, metadata={"help": "learning rate of Adam, at its highest"})
+    warm_up: int = field(default=3, metadata={"help": "epochs over which the rate rises from 0 (cosine)"})
+    patience: int = field(default=0, metadata={"help": "stop after so many epochs without a better validation loss (0: never)"})  # fmt: skip
+    epoch_voxels: int = field(default=0, metadata={"help": "voxels per epoch, drawn again and again (0: each once)"})
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch", 1), ("warm_up", 0), ("patience", 0), ("epoch_voxels", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"option {name}: found {getattr(self, name)}, expected at least {least}")
+        if not 0 < self.rate < math.inf:
+            raise InputError(f"option rate: found {self.rate:g}, expected a number > 0")
+
+    def rate_at(self, epoch: float) -> float:
+        """Learning rate after `epoch` epochs, a fraction included."""
+        if epoch < self.warm_up:
+            return self.rate * 0.5 * (1 - math.cos(math.pi * epoch / self.warm_up))
+        part = (epoch - self.warm_up) / max(self.epochs - self.warm_up, 1e-9)
+        return self.rate * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+
+
+@dataclass
+class Samples:
+    """Voxels to learn from, on the device of the network.
+
+    signals (voxel, b) over S0; truth (voxel, parameter) f, D, D* [µm²/ms], or None; sigma (voxel,): SD of the noise to
+    draw anew whenever a voxel is seen, over S0, where `signals` are free of noise, else None; rician: kind of noise.
+    """
+
+    signals: torch.Tensor
+    truth: torch.Tensor | None
+    sigma: torch.Tensor | None = None
+    rician: bool = True
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+    def to(self, device: torch.device) -> "Samples":
+        """The same samples on `device`."""
+        truth, sigma = (None if t is None else t.to(device) for t in (self.truth, self.sigma))
+        return Samples(self.signals.to(device), truth, sigma, self.rician)
+
+    def take(self, places: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Signals, with noise by equation (11), and truth of the voxels at `places`."""
+        signals = self.signals[places]
+        if self.sigma is not None:
+            noise = torch.randn((2, *signals.shape), generator=generator, device=generator.device).to(signals.device)
+            noise *= self.sigma[places, None]
+            signals = torch.hypot(signals + noise[0], noise[1]) if self.rician else signals + noise[0]
+        return signals, None if self.truth is None else self.truth[places]
+
+
+def train(
+    network: torch.nn.Module,
+    loss: Callable[[torch.nn.Module, torch.Tensor, torch.Tensor | None], torch.Tensor],
+    training: Samples,
+    validation: Samples,
+    schedule: Schedule,
+    seed: int,
+    checkpoint: Path,
+    fingerprint: str,
+    resume: bool = False,
+    report: Report | None = None,
+) -> dict[str, list[float]]:
+    """Train `network` in place, down to the weights of its best epoch; returns the history, one number per epoch.
+
+    Parameters
+    ----------
+    loss : of (network, signals, truth), a mean over voxels
+    checkpoint : file for the state after each epoch; removed by the caller when the model is written
+    fingerprint : what makes this run the same as an earlier one; a checkpoint of another run is refused
+    resume : go on from `checkpoint` where there is one
+    report : called with (epochs done, epochs in all, {"train", "validation", "rate"})
+
+    Raises
+    ------
+    InputError
+        for an empty split, or a checkpoint of another run
+    IvimscError
+        if the loss becomes NaN
+    """
+    if not len(training) or not len(validation):
+        raise InputError(f"training: found {len(training)} voxels to train and {len(validation)} to validate, expected some of each")  # fmt: skip
+    optimiser = torch.optim.Adam(network.parameters(), lr=schedule.rate, fused=True)
+    history: dict[str, list[float]] = {"train": [], "validation": [], "rate": [], "seconds": []}
+    best, kept, first = math.inf, None, 0
+    if resume and checkpoint.exists():
+        state = _load(checkpoint, fingerprint)
+        network.load_state_dict(state["network"])
+        optimiser.load_state_dict(state["optimiser"])
+        history, best, kept, first = state["history"], state["best"], state["kept"], state["epoch"]
+    size = schedule.epoch_voxels or len(training)
+    for epoch in range(first, schedule.epochs):
+        if schedule.patience and _waited(history["validation"]) >= schedule.patience:
+            break
+        begin = time.perf_counter()
+        total = _epoch(network, loss, training, schedule, size, optimiser, seed, epoch)
+        checked = _validate(network, loss, validation)
+        if not math.isfinite(total + checked):
+            raise IvimscError(f"training: found a loss of {total:g} in epoch {epoch + 1}, expected a number: a lower rate may help")  # fmt: skip
+        if checked < best:
+            best, kept = checked, {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        values = (total, checked, schedule.rate_at(epoch + 1), time.perf_counter() - begin)
+        for name, value in zip(history, values, strict=True):
+            history[name].append(value)
+        state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "history": history, "best": best}
+        _save(checkpoint, state | {"kept": kept, "epoch": epoch + 1, "fingerprint": fingerprint})
+        if report:
+            report(epoch + 1, schedule.epochs, {name: history[name][-1] for name in history})
+    network.load_state_dict(kept)
+    network.eval()
+    return history
+
+
+def _epoch(network, loss, training, schedule, size, optimiser, seed, epoch) -> float:
+    """One epoch; the mean training loss."""
+    network.train()
+    generator = torch.Generator().manual_seed((seed << 20) + epoch)
+    order = torch.cat([torch.randperm(len(training), generator=generator) for _ in range(-(-size // len(training)))])
+    batches = order[:size].to(training.signals.device).split(schedule.batch)
+    total = torch.zeros((), device=training.signals.device)
+    with torch.random.fork_rng():
+        torch.manual_seed((seed << 20) + epoch)  # dropout
+        for i, places in enumerate(batches):
+            for group in optimiser.param_groups:
+                group["lr"] = schedule.rate_at(epoch + (i + 1) / len(batches))
+            signals, truth = training.take(places, generator)
+            if len(signals) < 2:  # batch normalisation has no variance of one voxel
+                continue
+            value = loss(network, signals, truth)
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            optimiser.step()
+            total += value.detach() * len(places)
+    return float(total) / size
+
+
+@torch.no_grad()
+def _validate(network, loss, validation) -> float:
+    """Mean loss over the validation voxels, whose noise is fixed."""
+    network.eval()
+    total = 0.0
+    for places in torch.arange(len(validation), device=validation.signals.device).split(8192):
+        truth = None if validation.truth is None else validation.truth[places]
+        total += float(loss(network, validation.signals[places], truth)) * len(places)
+    return total / len(validation)
+
+
+def _waited(losses: list[float]) -> int:
+    """Epochs since the best one."""
+    return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    torch.save(state, temporary)
+    temporary.replace(path)
+
+
+def _load(path: Path, fingerprint: str) -> dict[str, Any]:
+    try:
+        state = torch.load(path, weights_only=True)
+        found = state["fingerprint"]
+    except Exception as error:  # torch.load raises what the damage makes of it
+        raise InputError(f"{path}: found no readable checkpoint ({type(error).__name__}), expected that of a training: --force starts anew") from None  # fmt: skip
+    if found != fingerprint:
+        raise InputError(
+            f"{path}: found the checkpoint of another training, expected that of this one: --force starts anew"
+        )
+    return state
