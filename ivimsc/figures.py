@@ -33,6 +33,7 @@ OUTCOME_COLOURS = {
     Outcome.DSTAR_UNIDENTIFIABLE: "#5b8fc9",
     Outcome.BAD_SIGNAL: "#ff00ff",
     Outcome.GAP: "#c0504d",
+    Outcome.OUTSIDE_TRAINING: "#b8b04a",
 }
 PERFUSED = 0.05  # histograms show voxels with more perfusion than this: elsewhere D* means nothing
 SHORT = {
@@ -43,6 +44,7 @@ SHORT = {
     Outcome.DSTAR_UNIDENTIFIABLE: "D* not identifiable",
     Outcome.BAD_SIGNAL: "bad signal",
     Outcome.GAP: "gap above tolerance",
+    Outcome.OUTSIDE_TRAINING: "outside the training",
 }
 
 
