@@ -47,7 +47,9 @@ class Bound:
         """The draws are too few for this noise level: the bound is unreliable."""
         return self.ess < THIN
 
-    def mean(self, which: str, inside: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def mean(
+        self, which: str, inside: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The bound (3,) and its Monte-Carlo standard error, over the tested voxels `inside` (voxel,)."""
         products = getattr(self, which)
         products = products if inside is None else products[inside[self.tested]]
@@ -68,7 +70,9 @@ def smallest_error(signals: NDArray[np.float32], truth: dict[str, NDArray], bval
     """
     if not sigma > 0:
         raise InputError(f"sigma: found {sigma:g}, expected the noise standard deviation > 0")
-    values = np.stack([np.asarray(truth[k], np.float64) * u for k, u in (("s0", 1), ("f", 1), ("d", 1e3), ("dstar", 1e3))])
+    values = np.stack(
+        [np.asarray(truth[k], np.float64) * u for k, u in (("s0", 1), ("f", 1), ("d", 1e3), ("dstar", 1e3))]
+    )
     known = np.flatnonzero(np.isfinite(values).all(0))
     if len(known) < FEWEST:
         raise InputError(f"bound: found {len(known)} voxels with truth, expected at least {FEWEST}")
@@ -105,6 +109,6 @@ def _posterior(signals: NDArray[np.float32], model: Model, draws: Draws, launch:
     scales(signals, scale)
     result = np.empty((FIELDS, n), np.float32)
     none, unused = np.empty((n, 0), np.float32), box_prior(np.array([[0, 1], [0, 5], [5, 200]]))
-    run_blocks(launch, posterior_kernel, n, signals, scale, model, draws, make_proposal(256, 0), unused,
-               Settings(0.0, 0.0, 0, 1.0, 16), none, result, outcome, np.empty((n, 3), np.float32), block=64)  # fmt: skip
+    run_blocks(launch, posterior_kernel, n, 0, signals, scale, model, draws, make_proposal(256, 0), unused,
+               Settings(0.0, 0.0, 0, 1.0, 16, 0), none, result, outcome, np.empty((n, 3), np.float32), block=64)  # fmt: skip
     return result

@@ -1,13 +1,15 @@
 """Posterior moments and maximum of one voxel after another, by importance sampling in three steps.
 
 1. Global: draws of the prior, the same for all voxels, with their signals computed once. A voxel's weights are its
-   likelihoods. Where the effective sample size (Kish) suffices, that is the answer; no mode can be missed.
-2. Local: else a Student t about the weighted mean, with the weighted covariance, gives new points from a fixed
-   low-discrepancy set; weights are prior × likelihood / proposal. Where too few draws carry weight the likelihood is
-   first tempered. Repeated until the effective sample size suffices or the rounds are used up.
+   likelihoods; no mode can be missed. Where the prior has no density (an empirical one) this is all.
+2. Local: a Student t about the weighted mean, with the weighted covariance, gives new points from a low-discrepancy
+   sequence, randomly shifted for each voxel and round: with the same points everywhere all voxels would share one
+   Monte-Carlo error, which no average over voxels removes. Weights are prior × likelihood / proposal. Where too few
+   draws carry weight the likelihood is first tempered. Repeated until the effective sample size (Kish) suffices or the
+   rounds are used up; the round with the largest is the answer.
 3. Maximum: from the best point on, sets of points of shrinking size about the best one so far.
 
-Everything depends on the voxel and on the fixed point sets alone. All loops run over points, so that they vectorise.
+Everything depends on the voxel, its number and the point sets alone. All loops run over points, so that they vectorise.
 """
 
 import math
@@ -17,16 +19,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ivimsc.kernels.compiling import JIT, LANE_JIT
-from ivimsc.kernels.lanes import exp32
+from ivimsc.kernels.compiling import JIT
 from ivimsc.kernels.likelihood import Model, log_likelihood, unit_signals
 from ivimsc.kernels.priors import log_prior, map_points, subtract_log_jacobian
+from ivimsc.kernels.weighted_points import cholesky, moments, place, shift, top, weigh, weighted
 
 __all__ = ["FIELDS", "Settings", "posterior_kernel"]
 
 ZERO, ONE = np.float32(0), np.float32(1)
 FIELDS = 12  # S0, f, D, D*, rmse, SD of f, D, D*, ESS, maximum of f, D, D*
-SUM = {**LANE_JIT, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}  # weights are all >= 0: any order will do
 HALVINGS = 12  # of the exponent, when too few draws carry weight
 SHRINK = np.float32(0.45)  # of the search for the maximum, per round
 CLIMBS = 7  # 0.45^7 = 0.004 posterior SD
@@ -35,7 +36,8 @@ CONVERGED, LIMIT, UNIDENTIFIABLE, BAD = 1, 3, 4, 5  # estimates.Outcome
 
 class Settings(NamedTuple):
     """target: effective sample size that ends the rounds; least: below it the outcome is 3; rounds: most local rounds;
-    tempered: least effective sample size that a proposal is made from; climb: points per round of the maximum.
+    tempered: least effective sample size that a proposal is made from; climb: points per round of the maximum;
+    seed: of the shifts.
     """
 
     target: float
@@ -43,88 +45,7 @@ class Settings(NamedTuple):
     rounds: int
     tempered: float
     climb: int
-
-
-@njit(**SUM)
-def _top(x):
-    """The largest value and its place."""
-    highest = x[0]
-    for m in range(len(x)):
-        highest = max(highest, x[m])
-    for m in range(len(x)):
-        if x[m] == highest:
-            return highest, m
-    return highest, 0
-
-
-@njit(**SUM)
-def _weigh(log_w, highest, exponent, w):
-    """Weights w = exp(exponent (log_w - highest)); returns Σ w and the effective sample size (Σ w)² / Σ w²."""
-    total, squares = ZERO, ZERO
-    for m in range(len(w)):
-        w[m] = exp32(exponent * (log_w[m] - highest))
-        total += w[m]
-        squares += w[m] * w[m]
-    return total, total * total / squares
-
-
-@njit(**SUM)
-def _moments(w, total, x, at, mean, covariance):
-    """Weighted mean (3,) and covariance (3, 3) of x (3, n), summed about x[:, at] so that float32 does not cancel."""
-    x0, x1, x2 = x[0], x[1], x[2]
-    c0, c1, c2 = x0[at], x1[at], x2[at]
-    a0 = a1 = a2 = a00 = a01 = a02 = a11 = a12 = a22 = ZERO
-    for m in range(len(w)):
-        d0, d1, d2 = x0[m] - c0, x1[m] - c1, x2[m] - c2
-        w0, w1, w2 = w[m] * d0, w[m] * d1, w[m] * d2
-        a0 += w0
-        a1 += w1
-        a2 += w2
-        a00 += w0 * d0
-        a01 += w0 * d1
-        a02 += w0 * d2
-        a11 += w1 * d1
-        a12 += w1 * d2
-        a22 += w2 * d2
-    a0, a1, a2 = a0 / total, a1 / total, a2 / total
-    mean[0], mean[1], mean[2] = c0 + a0, c1 + a1, c2 + a2
-    covariance[0, 0], covariance[1, 1], covariance[2, 2] = a00 / total - a0 * a0, a11 / total - a1 * a1, a22 / total - a2 * a2
-    covariance[0, 1], covariance[0, 2], covariance[1, 2] = a01 / total - a0 * a1, a02 / total - a0 * a2, a12 / total - a1 * a2
-
-
-@njit(**SUM)
-def _weighted(w, total, x):
-    result = ZERO
-    for m in range(len(w)):
-        result += w[m] * x[m]
-    return result / total
-
-
-@njit(**JIT)
-def _cholesky(c, root):
-    """Lower triangle of the root of c (3, 3), whose upper triangle is read; a floor keeps it regular."""
-    for i in range(3):
-        for j in range(i + 1):
-            value = c[j, i]
-            for k in range(j):
-                value -= root[i, k] * root[j, k]
-            if i == j:
-                root[i, i] = math.sqrt(max(value, np.float32(1e-4) * c[i, i] + np.float32(1e-12)))
-            else:
-                root[i, j] = value / root[j, j]
-
-
-@njit(**LANE_JIT)
-def _place(x, mean, root, factor, t):
-    """Put t (3, n) = mean + factor · root · x."""
-    r00, r10, r11 = root[0, 0] * factor, root[1, 0] * factor, root[1, 1] * factor
-    r20, r21, r22 = root[2, 0] * factor, root[2, 1] * factor, root[2, 2] * factor
-    m0, m1, m2 = mean[0], mean[1], mean[2]
-    for m in range(t.shape[1]):
-        x0, x1, x2 = x[0, m], x[1, m], x[2, m]
-        t[0, m] = m0 + r00 * x0
-        t[1, m] = m1 + r10 * x0 + r11 * x1
-        t[2, m] = m2 + r20 * x0 + r21 * x1 + r22 * x2
+    seed: int
 
 
 @njit(**JIT)
@@ -133,10 +54,10 @@ def _gather(log_w, w, theta, s0, settings, state, found):
 
     found: 0 S0 / scale, 1..3 mean of f, D, D*, 5..7 their SD, 8 effective sample size.
     """
-    highest, at = _top(log_w)
-    total, ess = _weigh(log_w, highest, ONE, w)
-    _moments(w, total, theta, at, state.mean, state.covariance)
-    found[0] = _weighted(w, total, s0)
+    highest, at = top(log_w)
+    total, ess = weigh(log_w, highest, ONE, w)
+    moments(w, total, theta, at, state.mean, state.covariance)
+    found[0] = weighted(w, total, s0)
     for k in range(3):
         found[1 + k] = state.mean[k]
         found[5 + k] = math.sqrt(max(state.covariance[k, k], ZERO))
@@ -149,23 +70,23 @@ class State(NamedTuple):
 
     mean: NDArray[np.float32]
     covariance: NDArray[np.float32]
-    root: NDArray[np.float32]
+    root: NDArray[np.float32]  # of the covariance (Cholesky)
     best: NDArray[np.float32]  # t of the best point so far
 
 
 @njit(**JIT)
 def _propose(log_w, w, t, settings, state):
     """Mean and root of the covariance of t under the weights, tempered until enough points carry weight."""
-    highest, at = _top(log_w)
+    highest, at = top(log_w)
     exponent = ONE
-    total, ess = _weigh(log_w, highest, exponent, w)
+    total, ess = weigh(log_w, highest, exponent, w)
     for _ in range(HALVINGS):
         if ess >= settings.tempered:
             break
         exponent *= np.float32(0.5)
-        total, ess = _weigh(log_w, highest, exponent, w)
-    _moments(w, total, t, at, state.mean, state.covariance)
-    _cholesky(state.covariance, state.root)
+        total, ess = weigh(log_w, highest, exponent, w)
+    moments(w, total, t, at, state.mean, state.covariance)
+    cholesky(state.covariance, state.root)
 
 
 @njit(**JIT)
@@ -178,18 +99,18 @@ def _evaluate(y, model, scale, prior, reference, spread, a):
 
 
 @njit(**JIT)
-def _climb(y, model, scale, prior, proposal, found, state, c):
+def _climb(y, model, scale, prior, proposal, start, found, state, c):
     """The maximum of the posterior density of (f, D, D*), from state.best, into found[9:12]."""
     factor = ONE
     for _ in range(CLIMBS):
-        _place(proposal.x, state.best, state.root, factor, c.t)
+        place(proposal, start, state.best, state.root, factor, c.t)
         for k in range(3):
             c.t[k, 0] = state.best[k]  # the best so far is never lost
         _evaluate(y, model, scale, prior, found[0], c.zero, c)
         subtract_log_jacobian(prior, c.t, c.density)
         for m in range(len(c.log_w)):
             c.log_w[m] += c.density[m]
-        _, at = _top(c.log_w)
+        _, at = top(c.log_w)
         for k in range(3):
             state.best[k] = c.t[k, at]
             found[9 + k] = c.theta[k, at]
@@ -229,33 +150,32 @@ def _tail(w, theta, target, out):
 
 
 @njit(**JIT)
-def _voxel(y, scale, model, shared, proposal, prior, settings, g, a, c, state, found, target, below):
-    """The posterior of one voxel with scaled signal y: found (FIELDS,); below (3,) where a target is given."""
+def _voxel(y, scale, number, model, shared, proposal, prior, settings, g, a, c, state, found, target, below):
+    """The posterior of voxel `number` with scaled signal y: found (FIELDS,); below (3,) where a target is given."""
     sampled = not (model.rician and settings.rounds > 0)  # Rician: the global step only starts the local rounds
-    start = Model(model.b, model.s0, model.sigma, model.rician and sampled)
-    log_likelihood(y, shared.signals, start, scale, ONE, shared.spread, g.scratch, g.s0, g.log_w)
-    ess = _gather(g.log_w, g.w, shared.theta, g.s0, settings, state, found)
+    first = Model(model.b, model.s0, model.sigma, model.rician and sampled)
+    log_likelihood(y, shared.signals, first, scale, ONE, shared.spread, g.scratch, g.s0, g.log_w)
+    _gather(g.log_w, g.w, shared.theta, g.s0, settings, state, found)
     if len(target):
         _tail(g.w, shared.theta, target, below)
     for m in range(len(g.w)):
         g.density[m] = g.log_w[m] + shared.log_density[m]
-    _, at = _top(g.density)
+    _, at = top(g.density)
     for k in range(3):
         state.best[k] = shared.t[k, at]
         found[9 + k] = shared.theta[k, at]
     if settings.rounds == 0:
         return
     _propose(g.log_w, g.w, shared.t, settings, state)
-    if not sampled:
-        ess = ZERO
+    ess, start = ZERO, 0  # the draws of the global step are shared by all voxels: a proposal, not an answer
     trial = np.zeros(FIELDS, np.float32)
-    for _ in range(settings.rounds):
-        if ess >= settings.target:
-            break
-        _place(proposal.x, state.mean, state.root, ONE, a.t)
-        _evaluate(y, model, scale, prior, found[0], proposal.spread, a)
+    for trip in range(settings.rounds):
+        start = shift(proposal, settings.seed, number, trip)
+        place(proposal, start, state.mean, state.root, ONE, a.t)
+        _evaluate(y, model, scale, prior, found[0], proposal.spread[:, start : start + proposal.n], a)
+        minus_log_density = proposal.minus_log_density[start : start + proposal.n]
         for m in range(len(a.log_w)):
-            a.log_w[m] += a.density[m] + proposal.minus_log_density[m]
+            a.log_w[m] += a.density[m] + minus_log_density[m]
         new = _gather(a.log_w, a.w, a.theta, a.s0, settings, state, trial)
         if new > ess:
             ess = new
@@ -263,12 +183,14 @@ def _voxel(y, scale, model, shared, proposal, prior, settings, g, a, c, state, f
             if len(target):
                 _tail(a.w, a.theta, target, below)
             for m in range(len(a.log_w)):
-                a.density[m] = a.log_w[m] - proposal.minus_log_density[m]
-            _, at = _top(a.density)
+                a.density[m] = a.log_w[m] - minus_log_density[m]
+            _, at = top(a.density)
             for k in range(3):
                 state.best[k] = a.t[k, at]
         _propose(a.log_w, a.w, a.t, settings, state)
-    _climb(y, model, scale, prior, proposal, found, state, c)
+        if ess >= settings.target:
+            break
+    _climb(y, model, scale, prior, proposal, start, found, state, c)
 
 
 @njit(**JIT)
@@ -293,16 +215,20 @@ def _finish(y, scale, b, settings, found, v, result, outcome):
 
 
 @njit(**JIT)
-def posterior_kernel(start, stop, signals, scale, model, shared, proposal, prior, settings, targets, result, outcome, below):
+def posterior_kernel(
+    start, stop, first, signals, scale, model, shared, proposal, prior, settings, targets, result, outcome, below
+):
     """Posteriors of the voxels start..stop: result (FIELDS, voxel), outcome (voxel,), below (voxel, 3).
 
-    scale (voxel,): largest |signal|, 0 for a bad one (`kernels.scaling`); targets (voxel, 3) f, D, D* [µm²/ms] whose
-    place in the posterior is asked for, or (voxel, 0).
+    first: number of voxel 0 in the whole data set. scale (voxel,): largest |signal|, 0 for a bad one
+    (`kernels.scaling`); targets (voxel, 3) f, D, D* [µm²/ms] whose place in the posterior is asked for, or (voxel, 0).
     """
-    a = _arrays(proposal.x.shape[1], signals.shape[1])
+    a = _arrays(proposal.n, signals.shape[1])
     c = _arrays(settings.climb, signals.shape[1])
     g = _arrays(shared.t.shape[1], 1)
-    state = State(np.zeros(3, np.float32), np.zeros((3, 3), np.float32), np.zeros((3, 3), np.float32), np.zeros(3, np.float32))
+    state = State(
+        np.zeros(3, np.float32), np.zeros((3, 3), np.float32), np.zeros((3, 3), np.float32), np.zeros(3, np.float32)
+    )
     found = np.zeros(FIELDS, np.float32)
     y = np.zeros(signals.shape[1], np.float32)
     for v in range(start, stop):
@@ -312,5 +238,21 @@ def posterior_kernel(start, stop, signals, scale, model, shared, proposal, prior
             continue
         for i in range(len(y)):
             y[i] = signals[v, i] / scale[v]
-        _voxel(y, scale[v], model, shared, proposal, prior, settings, g, a, c, state, found, targets[v], below[v])
+        _voxel(
+            y,
+            scale[v],
+            first + v,
+            model,
+            shared,
+            proposal,
+            prior,
+            settings,
+            g,
+            a,
+            c,
+            state,
+            found,
+            targets[v],
+            below[v],
+        )
         _finish(y, scale[v], model.b, settings, found, v, result, outcome)

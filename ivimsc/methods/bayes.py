@@ -34,7 +34,7 @@ SOURCE = "Orton et al., Magn. Reson. Med. 71:411 (2014) for the shrinkage prior;
 
 PRIORS = ("shrinkage", "uniform", "reciprocal", "lognormal")
 TARGET, LEAST, ROUNDS, TEMPERED, CLIMB = 400.0, 50.0, 6, 60.0, 128
-DRAWS = 8192
+DRAWS = 4096
 SUBSET = 8192  # voxels that tell the prior and the noise level
 EMPIRICAL = 65536  # most draws taken from a store's truth
 LOWEST_D = 1e-5  # mm²/s: where 1 / D begins, if the bounds begin at 0
@@ -45,24 +45,41 @@ MISFIT = 10.0  # median residual in noise SDs from which the prior is said to ex
 class Options:
     """Options of bayes."""
 
-    prior: str = field(default="shrinkage", metadata={"help": f"{', '.join(PRIORS)}, or a voxel store (.h5) with truth"})
+    prior: str = field(
+        default="shrinkage", metadata={"help": f"{', '.join(PRIORS)}, or a voxel store (.h5) with truth"}
+    )
     likelihood: str = field(default="gaussian", metadata={"help": "gaussian or rician"})
-    sigma: float | str = field(default="estimate", metadata={"help": "noise SD: a number, estimate (one for all voxels), or marginal"})
+    sigma: float | str = field(
+        default="estimate", metadata={"help": "noise SD: a number, estimate (one for all voxels), or marginal"}
+    )
     s0: float | None = field(default=None, metadata={"help": "S0 where it is known (none: integrated out)"})
     f_bounds: tuple[float, float] = field(default=Bounds().f, metadata={"help": "bounds of f"})
     d_bounds: tuple[float, float] = field(default=Bounds().D, metadata={"help": "bounds of D [mm²/s]"})
     dstar_bounds: tuple[float, float] = field(default=Bounds().Dstar, metadata={"help": "bounds of D* [mm²/s]"})
-    f_normal: tuple[float, float] = field(default=(0.15, 1.0), metadata={"help": "lognormal: median of f, SD of logit f"})
-    d_normal: tuple[float, float] = field(default=(1.2e-3, 0.5), metadata={"help": "lognormal: median of D [mm²/s], SD of ln D"})
-    dstar_normal: tuple[float, float] = field(default=(30e-3, 0.7), metadata={"help": "lognormal: median of D* [mm²/s], SD of ln D*"})
+    f_normal: tuple[float, float] = field(
+        default=(0.15, 1.0), metadata={"help": "lognormal: median of f, SD of logit f"}
+    )
+    d_normal: tuple[float, float] = field(
+        default=(1.2e-3, 0.5), metadata={"help": "lognormal: median of D [mm²/s], SD of ln D"}
+    )
+    dstar_normal: tuple[float, float] = field(
+        default=(30e-3, 0.7), metadata={"help": "lognormal: median of D* [mm²/s], SD of ln D*"}
+    )
     components: int = field(default=1, metadata={"help": "shrinkage: number of Gaussians (tissues)"})
-    draws: int | None = field(default=None, metadata={"help": "shared draws (none: 8192, or the store's truth up to 65536)"})
+    draws: int | None = field(
+        default=None, metadata={"help": "shared draws (none: 4096, or the store's truth up to 65536)"}
+    )
     points: int = field(default=2048, metadata={"help": "local draws per round"})
     seed: int = field(default=0, metadata={"help": "shifts the low-discrepancy points"})
 
     def __post_init__(self) -> None:
         bounds = Bounds(self.f_bounds, self.d_bounds, self.dstar_bounds)
-        _expect(self.prior in PRIORS or self.prior.endswith(".h5"), "prior", self.prior, f"{', '.join(PRIORS)} or a voxel store (.h5)")
+        _expect(
+            self.prior in PRIORS or self.prior.endswith(".h5"),
+            "prior",
+            self.prior,
+            f"{', '.join(PRIORS)} or a voxel store (.h5)",
+        )
         _expect(self.likelihood in ("gaussian", "rician"), "likelihood", self.likelihood, "gaussian or rician")
         if isinstance(self.sigma, str):
             _expect(self.sigma in ("estimate", "marginal"), "sigma", self.sigma, "a number > 0, estimate or marginal")
@@ -73,7 +90,12 @@ class Options:
         _expect(self.s0 is None or 0 < self.s0 < np.inf, "s0", self.s0, "a number > 0 or none")
         for name, top in (("f_normal", 1.0), ("d_normal", bounds.Dstar[1]), ("dstar_normal", np.inf)):
             median, spread = getattr(self, name)
-            _expect(0 < median < top and 0 < spread < np.inf, name, f"{median:g},{spread:g}", f"a median in 0..{top:g} and an SD > 0")
+            _expect(
+                0 < median < top and 0 < spread < np.inf,
+                name,
+                f"{median:g},{spread:g}",
+                f"a median in 0..{top:g} and an SD > 0",
+            )
         _expect(1 <= self.components <= 16, "components", self.components, "1 to 16")
         _expect(self.draws is None or 256 <= self.draws <= 2**20, "draws", self.draws, "256 to 1048576")
         _expect(256 <= self.points <= 2**16, "points", self.points, "256 to 65536")
@@ -101,16 +123,20 @@ class Fitter:
 
     dictionary = None
 
-    def __init__(self, model: Model, prior: Prior, draws: Draws, settings: Settings, options: Options, launch: Launch) -> None:
+    def __init__(
+        self, model: Model, prior: Prior, draws: Draws, settings: Settings, options: Options, launch: Launch
+    ) -> None:
         self.model, self.prior, self.draws, self.settings, self.launch = model, prior, draws, settings, launch
         self.proposal = make_proposal(options.points, options.seed + 1)
         self.notes: list[str] = []
 
     def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
-        """Fit signals (voxel, b); `first` is not used: all voxels share their points."""
-        result, outcome, _ = self._run(signals, np.empty((len(signals), 0), np.float32))
+        """Fit signals (voxel, b); `first` is the number of the first in the data set."""
+        result, outcome, _ = self._run(signals, np.empty((len(signals), 0), np.float32), first)
         S0, f, D, Dstar, rmse, fstd, dstd, dstarstd, ess, fmap, dmap, dstarmap = result
-        return Estimates(S0, f, D, Dstar, rmse, outcome, fstd, dstd, dstarstd, ess=ess, fmap=fmap, dmap=dmap, dstarmap=dstarmap)
+        return Estimates(
+            S0, f, D, Dstar, rmse, outcome, fstd, dstd, dstarstd, ess=ess, fmap=fmap, dmap=dmap, dstarmap=dstarmap
+        )
 
     def below(self, signals: NDArray[np.float32], f: NDArray, D: NDArray, Dstar: NDArray) -> NDArray[np.float32]:
         """(voxel, 3) posterior probability that f, D and D* [mm²/s] are below the values given, NaN for bad signals.
@@ -120,18 +146,22 @@ class Fitter:
         targets = np.stack([f, np.multiply(D, 1e3), np.multiply(Dstar, 1e3)], axis=1).astype(np.float32)
         return self._run(signals, targets)[2]
 
-    def _run(self, signals: NDArray[np.float32], targets: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
+    def _run(
+        self, signals: NDArray[np.float32], targets: NDArray[np.float32], first: int = 0
+    ) -> tuple[NDArray, NDArray, NDArray]:
         n = len(signals)
         scale = np.empty(n, np.float32)
         scales(signals, scale)
         result, outcome = np.empty((FIELDS, n), np.float32), np.empty(n, np.uint8)
         below = np.full((n, 3), np.nan, np.float32)
-        run_blocks(self.launch, posterior_kernel, n, signals, scale, self.model, self.draws, self.proposal, self.prior,
+        run_blocks(self.launch, posterior_kernel, n, first, signals, scale, self.model, self.draws, self.proposal, self.prior,
                    self.settings, targets, result, outcome, below, block=256)  # fmt: skip
         return result, outcome, below
 
 
-def prepare(voxels: VoxelSource, options: Options, launch: Launch, truth: Mapping[str, NDArray] | None = None) -> Fitter:
+def prepare(
+    voxels: VoxelSource, options: Options, launch: Launch, truth: Mapping[str, NDArray] | None = None
+) -> Fitter:
     """Check the protocol; find the prior and the noise level, from the data where asked for.
 
     truth: f, d, dstar of the voxel store that `options.prior` names, where it names one (`Options.truth_from`).
@@ -146,7 +176,7 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, truth: Mappin
         draws = prior_draws(model, prior, options.draws or DRAWS, options.seed)
     else:
         draws = empirical_draws(model, theta, options.seed)
-    settings = Settings(TARGET, LEAST, ROUNDS if theta is None else 0, TEMPERED, CLIMB)
+    settings = Settings(TARGET, LEAST, ROUNDS if theta is None else 0, TEMPERED, CLIMB, options.seed)
     fitter = Fitter(model, prior, draws, settings, options, launch)
     fitter.notes = [*notes, "S0: integrated out, flat prior" if options.s0 is None else f"S0: known, {options.s0:g}"]
     if sigma > 0 and not isinstance(options.sigma, str):
@@ -158,7 +188,9 @@ def _empirical(truth: Mapping[str, NDArray] | None, options: Options) -> NDArray
     """Draws (3, n) of f, D, D* [µm²/ms] from a store's truth, the voxels without a number left out."""
     if truth is None:
         raise InputError(f"{options.prior}: found no truth, expected a voxel store with the true f, D and D*")
-    theta = np.stack([np.asarray(truth[key], np.float64) * unit for key, unit in (("f", 1), ("d", 1e3), ("dstar", 1e3))])
+    theta = np.stack(
+        [np.asarray(truth[key], np.float64) * unit for key, unit in (("f", 1), ("d", 1e3), ("dstar", 1e3))]
+    )
     theta = theta[:, np.isfinite(theta).all(0)]
     if theta.shape[1] < 256:
         raise InputError(f"{options.prior}: found {theta.shape[1]} voxels with truth, expected at least 256")
@@ -193,14 +225,23 @@ def _box(options: Options) -> tuple[Prior, str]:
         bounds[1, 0] = max(bounds[1, 0], LOWEST_D * 1e3)
     (f0, f1), (d0, d1), (p0, p1) = bounds
     shape = "uniform in f, 1/x in D and D*" if reciprocal else "uniform"
-    return box_prior(bounds, (False, reciprocal, reciprocal)), f"{shape}, f {f0:g}..{f1:g}, D {d0:g}..{d1:g}, D* {p0:g}..{p1:g} µm²/ms"
+    return box_prior(
+        bounds, (False, reciprocal, reciprocal)
+    ), f"{shape}, f {f0:g}..{f1:g}, D {d0:g}..{d1:g}, D* {p0:g}..{p1:g} µm²/ms"
 
 
 def _lognormal(options: Options) -> tuple[Prior, str]:
-    (f, sf), (d, sd), (p, sp) = options.f_normal, np.multiply(options.d_normal, (1e3, 1)), np.multiply(options.dstar_normal, (1e3, 1))
+    (f, sf), (d, sd), (p, sp) = (
+        options.f_normal,
+        np.multiply(options.d_normal, (1e3, 1)),
+        np.multiply(options.dstar_normal, (1e3, 1)),
+    )
     mean = np.array([[np.log(f / (1 - f)), np.log(d), np.log(p)]])
     prior = gaussian_prior(np.ones(1), mean, np.diag(np.square([sf, sd, sp]))[None], _bounds(options))
-    return prior, f"log-normal, medians f {f:g}, D {d:g}, D* {p:g} µm²/ms, SD of logit f {sf:g}, ln D {sd:g}, ln D* {sp:g}"
+    return (
+        prior,
+        f"log-normal, medians f {f:g}, D {d:g}, D* {p:g} µm²/ms, SD of logit f {sf:g}, ln D {sd:g}, ln D* {sp:g}",
+    )
 
 
 def _learn(sample: NDArray[np.float32], unit: float, theta: NDArray | None, bvalues: NDArray[np.float64], options: Options,
@@ -215,10 +256,14 @@ def _learn(sample: NDArray[np.float32], unit: float, theta: NDArray | None, bval
     estimate = options.sigma == "estimate"
     population = Population(sample / np.float32(unit), b, (options.s0 or 0.0) / unit, sigma, estimate)
     if estimate:
-        population = population._replace(sigma=_first_sigma(population, prior if theta is None else _box(options)[0], options, launch))
+        population = population._replace(
+            sigma=_first_sigma(population, prior if theta is None else _box(options)[0], options, launch)
+        )
         sigma = population.sigma
     if options.prior == "shrinkage":
-        prior, sigma, steps = estimate_prior(population, prior, _bounds(options), options.components, options.seed, launch)
+        prior, sigma, steps = estimate_prior(
+            population, prior, _bounds(options), options.components, options.seed, launch
+        )
         words = f"{_describe(prior)}; from {len(sample)} voxels in {steps} EM steps"
     elif estimate:
         draws = parameters(prior, draw(prior, 4096, options.seed)) if theta is None else theta[:, :4096]
@@ -236,7 +281,9 @@ def _describe(prior: Prior) -> str:
     for c, mean in enumerate(prior.means.astype(np.float64)):
         f, d, p = 1 / (1 + np.exp(-mean[0])), *np.exp(mean[1:])
         sf, sd, sp = np.sqrt(np.diag(np.linalg.inv(whiten[c].T @ whiten[c])))
-        parts.append(f"f {f:.3g} (SD {sf * f * (1 - f):.2g}), D {d:.3g} (SD {sd * d:.2g}), D* {p:.3g} (SD {sp * p:.2g}) µm²/ms")
+        parts.append(
+            f"f {f:.3g} (SD {sf * f * (1 - f):.2g}), D {d:.3g} (SD {sd * d:.2g}), D* {p:.3g} (SD {sp * p:.2g}) µm²/ms"
+        )
     return "shrinkage, " + "; ".join(parts)
 
 
@@ -244,7 +291,7 @@ def _first_sigma(population: Population, prior: Prior, options: Options, launch:
     """Noise from the residuals at the best points found with σ integrated out: a start, and at high SNR the answer."""
     model = Model(population.b, np.float32(population.s0), np.float32(0), False)
     draws = prior_draws(model, prior, 4096, options.seed)
-    settings = Settings(TARGET, LEAST, 3, TEMPERED, CLIMB)
+    settings = Settings(TARGET, LEAST, 3, TEMPERED, CLIMB, options.seed)
     fitter = Fitter(model, prior, draws, settings, options, launch)
     best = fitter._run(population.signals, np.empty((len(population.signals), 0), np.float32))[0]
     theta = best[9:12] * np.float32([[1], [1e3], [1e3]])

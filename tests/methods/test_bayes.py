@@ -32,16 +32,20 @@ def placenta(n, seed):
 
 
 def errors(estimates, truth):
-    return np.array([np.mean((getattr(estimates, c) - t) ** 2) for c, t in zip(("f", "D", "Dstar"), truth, strict=True)])
+    return np.array(
+        [np.mean((getattr(estimates, c) - t) ** 2) for c, t in zip(("f", "D", "Dstar"), truth, strict=True)]
+    )
 
 
 def noisy(truth, bvalues, snr, seed):
     signals = equation1(1.0, *truth, bvalues)
     random = np.random.default_rng(seed)
-    return np.hypot(signals + random.normal(0, 1 / snr, signals.shape), random.normal(0, 1 / snr, signals.shape)).astype(np.float32)
+    return np.hypot(
+        signals + random.normal(0, 1 / snr, signals.shape), random.normal(0, 1 / snr, signals.shape)
+    ).astype(np.float32)
 
 
-def brute_force(signals, bvalues, sigma, s0=None, rician=False, n=60_000):
+def brute_force(signals, bvalues, sigma, s0=None, rician=False, n=30_000):
     """Posterior mean and SD (voxel, 3) by prior draws in float64; S0 unknown: by a grid over S0."""
     draws = np.stack(uniform_draws(n, 99))
     unit = equation1(1.0, *draws, bvalues)
@@ -53,7 +57,7 @@ def brute_force(signals, bvalues, sigma, s0=None, rician=False, n=60_000):
         elif s0:
             log_w = -((y - s0 * unit) ** 2).sum(1) / (2 * sigma**2)
         else:
-            grid = np.linspace(0.7, 1.4, 141)[:, None]  # ± 10 SD of S0 about 1: the flat prior beyond adds nothing
+            grid = np.linspace(0.01, 4, 200)[:, None]  # steps of a fifth of the narrowest SD; nothing is left beyond 4
             square = (y @ y) - 2 * grid * (unit @ y) + grid**2 * (unit * unit).sum(1)
             log_w = np.logaddexp.reduce(-square / (2 * sigma**2), axis=0)
         w = np.exp(log_w - log_w.max())
@@ -65,13 +69,16 @@ def brute_force(signals, bvalues, sigma, s0=None, rician=False, n=60_000):
 
 @pytest.mark.parametrize(("s0", "likelihood"), [(1.0, "gaussian"), (None, "gaussian"), (1.0, "rician")])
 def test_posterior_equals_brute_force(s0, likelihood):
-    data = phantom(12, snr=20, seed=3)
-    found = run_method("bayes", data.signals, TEN, prior="uniform", sigma=0.05, s0=s0, likelihood=likelihood, **BOX)
-    mean, sd = brute_force(data.signals, TEN, 0.05, s0, likelihood == "rician")
+    bvalues = TEN if s0 else FIVE  # without b = 0 the weight of the integral over S0 matters
+    data = phantom(40, bvalues, snr=10, seed=3)
+    found = run_method("bayes", data.signals, bvalues, prior="uniform", sigma=0.1, s0=s0, likelihood=likelihood, **BOX)
+    mean, sd = brute_force(data.signals, bvalues, 0.1, s0, likelihood == "rician")
     for k, (code, deviation) in enumerate((("f", "fstd"), ("D", "dstd"), ("Dstar", "dstarstd"))):
-        # effective sample sizes are 400 at least: the error of a mean is below 1/20 SD, and 4 of these are allowed
-        assert np.all(np.abs(getattr(found, code) - mean[:, k]) < 0.2 * sd[:, k])
-        assert np.all(np.abs(getattr(found, deviation) / sd[:, k] - 1) < 0.2)
+        # 400 effective draws at least: errors of 1/20 SD in a mean and 1/28 in an SD; four of these in the worst voxel
+        apart = (getattr(found, code) - mean[:, k]) / sd[:, k], getattr(found, deviation) / sd[:, k] - 1
+        for error in apart:
+            assert np.sqrt(np.mean(error**2)) < 0.05
+            assert np.max(np.abs(error)) < 0.2
 
 
 def test_posterior_meets_mcmc():
@@ -104,7 +111,9 @@ def test_one_compartment_has_a_closed_form():
     """f about 0: with ln D normal and narrow, y is linear in ln D, and the posterior is a normal in closed form."""
     D, prior_sd, sigma = 1.2e-3, 0.05, 0.05
     signals = np.random.default_rng(0).normal(np.exp(-TEN * D), sigma, (200, 10)).astype(np.float32)
-    found = run_method("bayes", signals, TEN, prior="lognormal", sigma=sigma, s0=1.0, f_normal=(1e-4, 0.01), d_normal=(D, prior_sd))
+    found = run_method(
+        "bayes", signals, TEN, prior="lognormal", sigma=sigma, s0=1.0, f_normal=(1e-4, 0.01), d_normal=(D, prior_sd)
+    )
     slope = -TEN * D * np.exp(-TEN * D)  # of the signal along ln D
     precision = 1 / prior_sd**2 + (slope @ slope) / sigma**2
     mean = ((signals - np.exp(-TEN * D)) @ slope / sigma**2) / precision
@@ -113,19 +122,42 @@ def test_one_compartment_has_a_closed_form():
     assert np.all(np.abs(found.dstd / found.D * np.sqrt(precision) - 1) < 0.2)
 
 
-def test_calibration_under_the_true_prior():
-    """Simulation-based calibration: the truth's place in its posterior is uniform (Talts et al. 2018)."""
-    n = 10_000
-    truth = uniform_draws(n, 11)
+def lognormal_draws(n, seed):
+    """Draws of the default of prior=lognormal, within the default bounds."""
+    x = np.random.default_rng(seed).normal(size=(3, 2 * n)) * [[1.0], [0.5], [0.7]]
+    f, D, Dstar = 1 / (1 + np.exp(-x[0] - np.log(0.15 / 0.85))), 1.2e-3 * np.exp(x[1]), 30e-3 * np.exp(x[2])
+    inside = (D < 5e-3) & (Dstar > 5e-3) & (Dstar < 0.2)
+    return f[inside][:n], D[inside][:n], Dstar[inside][:n]
+
+
+@pytest.mark.parametrize(("prior", "draws", "n"), [("uniform", uniform_draws, 40_000), ("lognormal", lognormal_draws, 40_000),
+                                                   ("truth.h5", uniform_draws, 10_000)])  # fmt: skip
+def test_calibration_under_the_true_prior(prior, draws, n):
+    """Simulation-based calibration: the truth's place in its posterior is uniform (Talts et al. 2018).
+
+    n: points shared by all voxels fail at 40,000 (chi-square of f 84 and 116); draws of a store are shared by nature.
+    """
+    truth = draws(n, 11)
     signals = equation1(1.0, *truth, TEN)
     signals = (signals + np.random.default_rng(12).normal(0, 1 / 30, signals.shape)).astype(np.float32)
-    below = fitter(signals, TEN, prior="uniform", sigma=1 / 30, **BOX).below(signals, *truth)
+    table = dict(zip(("f", "d", "dstar"), draws(65_536, 13), strict=True)) if prior == "truth.h5" else None
+    box = BOX if prior == "uniform" else {}
+    below = fitter(signals, TEN, table, prior=prior, sigma=1 / 30, s0=1.0, **box).below(signals, *truth)
     for column in below.T:
         counts = np.histogram(column, bins=20, range=(0, 1))[0]
-        assert chi2.sf(((counts - n / 20) ** 2).sum() / (n / 20), 19) > 1e-3  # three tests: fails by chance in 1 of 330
+        assert chi2.sf(((counts - n / 20) ** 2).sum() / (n / 20), 19) > 1e-3  # nine tests: fails by chance in 1 of 110
         for level in (0.5, 0.95):
             inside = np.mean(np.abs(column - 0.5) < level / 2)
             assert abs(inside - level) < 4 * np.sqrt(level * (1 - level) / n)
+
+
+def test_voxels_share_no_points():
+    """Equal signals, other places: other Monte-Carlo errors, of the size that 400 effective draws leave."""
+    signals = np.tile(phantom(1, snr=30, seed=1).signals, (500, 1))
+    found = fitter(signals, TEN, prior="uniform", sigma=1 / 30, **BOX).fit(signals)
+    for mean, sd in ((found.f, found.fstd), (found.D, found.dstd), (found.Dstar, found.dstarstd)):
+        assert len(np.unique(mean)) > 490
+        assert np.std(mean) < 0.05 * np.mean(sd)
 
 
 def test_true_prior_beats_least_squares_and_shrinkage_comes_near():
@@ -157,8 +189,9 @@ def test_maximum_is_a_maximum():
     squares = run_method("nlls", data.signals, TEN, s0=1.0)
     cost = [((data.signals - equation1(1.0, *point, TEN)) ** 2).sum(1) for point in
             ((found.fmap, found.dmap, found.dstarmap), (squares.f, squares.D, squares.Dstar))]  # fmt: skip
-    # a flat prior: the maximum is the least-squares fit; 0.02 in ln L is 0.2 SD along the flattest direction
-    assert np.all((cost[0] - cost[1]) / (2 * 0.02**2) < 0.05)
+    behind = (cost[0] - cost[1]) / (2 * 0.02**2)  # in ln L; a flat prior: the maximum is the least-squares fit
+    assert np.percentile(behind, 90) < 1e-4  # the last step of the search is 0.004 posterior SD: 1e-5
+    assert np.all(behind < 0.05)  # a maximum on a bound lies at infinity in the coordinates of the search
 
 
 def test_same_bytes_for_any_threads_and_chunks():
@@ -246,5 +279,3 @@ def test_too_few_bvalues():
 def test_only_bad_voxels():
     found = run_method("bayes", np.zeros((5, 10)), TEN)
     assert np.all(found.outcome == Outcome.BAD_SIGNAL)
-
-

@@ -1,0 +1,108 @@
+"""Small sums over weighted points: the parts of `kernels.posterior` that know nothing of signals."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from ivimsc.kernels.compiling import JIT, LANE_JIT
+from ivimsc.kernels.lanes import exp32
+from ivimsc.kernels.random_numbers import uniforms
+
+__all__ = ["cholesky", "moments", "place", "shift", "top", "weigh", "weighted"]
+
+ZERO, ONE = np.float32(0), np.float32(1)
+SUM = {**LANE_JIT, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}  # weights are all >= 0: any order will do
+STREAM = 7  # of the random numbers that shift the points
+
+
+@njit(**SUM)
+def top(x):
+    """The largest value and its place."""
+    highest = x[0]
+    for m in range(len(x)):
+        highest = max(highest, x[m])
+    for m in range(len(x)):
+        if x[m] == highest:
+            return highest, m
+    return highest, 0
+
+
+@njit(**SUM)
+def weigh(log_w, highest, exponent, w):
+    """Weights w = exp(exponent (log_w - highest)); returns Σ w and the effective sample size (Σ w)² / Σ w²."""
+    total, squares = ZERO, ZERO
+    for m in range(len(w)):
+        w[m] = exp32(exponent * (log_w[m] - highest))
+        total += w[m]
+        squares += w[m] * w[m]
+    return total, total * total / squares
+
+
+@njit(**SUM)
+def moments(w, total, x, at, mean, covariance):
+    """Weighted mean (3,) and covariance (3, 3) of x (3, n), summed about x[:, at] so that float32 does not cancel."""
+    x0, x1, x2 = x[0], x[1], x[2]
+    c0, c1, c2 = x0[at], x1[at], x2[at]
+    a0 = a1 = a2 = a00 = a01 = a02 = a11 = a12 = a22 = ZERO
+    for m in range(len(w)):
+        d0, d1, d2 = x0[m] - c0, x1[m] - c1, x2[m] - c2
+        w0, w1, w2 = w[m] * d0, w[m] * d1, w[m] * d2
+        a0 += w0
+        a1 += w1
+        a2 += w2
+        a00 += w0 * d0
+        a01 += w0 * d1
+        a02 += w0 * d2
+        a11 += w1 * d1
+        a12 += w1 * d2
+        a22 += w2 * d2
+    a0, a1, a2 = a0 / total, a1 / total, a2 / total
+    mean[0], mean[1], mean[2] = c0 + a0, c1 + a1, c2 + a2
+    covariance[0, 0], covariance[0, 1] = a00 / total - a0 * a0, a01 / total - a0 * a1
+    covariance[1, 1], covariance[0, 2] = a11 / total - a1 * a1, a02 / total - a0 * a2
+    covariance[2, 2], covariance[1, 2] = a22 / total - a2 * a2, a12 / total - a1 * a2
+
+
+@njit(**SUM)
+def weighted(w, total, x):
+    """Weighted mean of x (n,)."""
+    result = ZERO
+    for m in range(len(w)):
+        result += w[m] * x[m]
+    return result / total
+
+
+@njit(**JIT)
+def cholesky(c, root):
+    """Lower triangle of the root of c (3, 3), whose upper triangle is read; a floor keeps it regular."""
+    for i in range(3):
+        for j in range(i + 1):
+            value = c[j, i]
+            for k in range(j):
+                value -= root[i, k] * root[j, k]
+            if i == j:
+                root[i, i] = math.sqrt(max(value, np.float32(1e-4) * c[i, i] + np.float32(1e-12)))
+            else:
+                root[i, j] = value / root[j, j]
+
+
+@njit(**LANE_JIT)
+def place(proposal, start, mean, root, factor, t):
+    """Put t (3, n) = mean + factor · root · x, x the points of the proposal from `start` on, root lower triangular."""
+    n = t.shape[1]
+    x, y, z = proposal.x[0][start : start + n], proposal.x[1][start : start + n], proposal.x[2][start : start + n]
+    r00, r10, r11 = root[0, 0] * factor, root[1, 0] * factor, root[1, 1] * factor
+    r20, r21, r22 = root[2, 0] * factor, root[2, 1] * factor, root[2, 2] * factor
+    m0, m1, m2 = mean[0], mean[1], mean[2]
+    for m in range(n):
+        t[0, m] = m0 + r00 * x[m]
+        t[1, m] = m1 + r10 * x[m] + r11 * y[m]
+        t[2, m] = m2 + r20 * x[m] + r21 * y[m] + r22 * z[m]
+
+
+@njit(**JIT)
+def shift(proposal, seed, voxel, trip):
+    """Where the points of one voxel and round begin in the long sequence of the proposal: keyed, so that no two share them."""
+    u, _ = uniforms(seed, STREAM, voxel, trip)
+    return int(u * (proposal.x.shape[1] - proposal.n + 1))
