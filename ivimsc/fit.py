@@ -13,13 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Outcome
 from ivimsc.files import make_folder
+from ivimsc.inputs import inputs_of
 from ivimsc.kernels.launch import BLOCK, Launch, choose_device
 from ivimsc.maps import map_paths, map_stem, write_maps
 from ivimsc.methods import load_method, make_options
-from ivimsc.models import read_model
 from ivimsc.physics.protocol import Protocol, select_bvalues
 from ivimsc.store import EstimateStore, PartFile, VoxelStore
-from ivimsc.store.dictionaries import read_dictionary
 from ivimsc.store.journal import to_json
 from ivimsc.voxels import Geometry, Voxels
 
@@ -81,7 +80,7 @@ def fit_signals(
     voxels = Voxels(rows, protocol.bvalues, index, Geometry((max(len(rows), 1), 1, 1), np.eye(4)))
     module = load_method(method)
     chosen = make_options(module, options)
-    fitter = module.prepare(voxels, chosen, launch, **_read_for(chosen))
+    fitter = module.prepare(voxels, chosen, launch, **inputs_of(chosen, voxels, launch))
     return fitter.fit(rows, 0).reshape(array.shape[:-1])
 
 
@@ -188,7 +187,7 @@ def fit_file(
     voxels = _open(job)
     try:
         chosen = voxels if job.bvalues is None else _Selected(voxels, job.bvalues, "--bvalues")
-        fitter = module.prepare(chosen, options, launch, **_read_for(options))
+        fitter = module.prepare(chosen, options, launch, **inputs_of(options, chosen, launch))
         notes = [*voxels.attrs.get("notes", []), *fitter.notes]
         for note in notes:
             (say or _ignore)(note)
@@ -204,19 +203,6 @@ def fit_file(
     maps = write_maps(target, job.out, force=job.force or job.resume, stem=stem) if job.maps else []
     with EstimateStore(target) as store:
         return FitSummary(target, maps, launch, chosen.bvalues, notes, store.seconds, _count(store))
-
-
-def _read_for(options: Any) -> dict[str, Any]:
-    """What a method's options name by file, read for it: methods know no files."""
-    read: dict[str, Any] = {}
-    if getattr(options, "dictionary", None) is not None:
-        read["dictionary"] = read_dictionary(options.dictionary)
-    if getattr(options, "truth_from", None) is not None:
-        with VoxelStore(options.truth_from) as store:
-            read["truth"] = store.truth
-    if getattr(options, "model", None) is not None:
-        read["model"] = read_model(options.model)
-    return read
 
 
 def _ignore(*_: object) -> None:

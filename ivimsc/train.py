@@ -27,6 +27,10 @@ __all__ = ["NETWORKS", "TrainJob", "TrainSummary", "read_data", "train_file"]
 
 NETWORKS = ("scdnn", "mlp", "ivimnet")
 KEYS = ("f", "d", "dstar")
+VARIANTS: dict[tuple[str, str], dict[str, Any]] = {  # what a variant sets unless the user does
+    ("scdnn", "paper"): {"form": "free", "threshold": "hard", "units": 4},
+    ("scdnn", "general"): {"atoms": 256, "units": 4, "epochs": 25, "batch": 1024, "rate": 2e-3, "warm_up": 1, "epoch_voxels": 1_024_000},
+}
 SCALES = (1.0, 1e3, 1e3)  # networks think in µm²/ms
 
 
@@ -88,7 +92,7 @@ def train_file(
         raise InputError(f"train: found {job.name!r}, expected one of {', '.join(NETWORKS)}")
     torch = _torch()
     from ivimsc.networks import training as loop
-    from ivimsc.networks.build import build
+    from ivimsc.networks.build import build, build_general
 
     say = say or (lambda _: None)
     options, schedule, chosen = _options(job)
@@ -97,11 +101,17 @@ def train_file(
     refuse_existing(job.out, job.force)
     make_folder(job.out.absolute().parent)
     device = _device(torch, job, free=getattr(options, "form", "") == "free")
-    data = read_data(job.stores, job.bvalues, supervised=job.name != "ivimnet")
-    plan = build(job.name, options, schedule, chosen, data, job.seed)
+    if getattr(options, "variant", "") == "general":
+        if job.stores or job.bvalues is not None:
+            raise InputError("train scdnn: found voxel stores or --bvalues, expected none: variant=general draws its own scans")
+        plan = build_general(options, schedule, job.seed)
+        say(f"{job.name}: random protocols, noise levels and voxels, on {device}")
+    else:
+        data = read_data(job.stores, job.bvalues, supervised=job.name != "ivimnet")
+        plan = build(job.name, options, schedule, chosen, data, job.seed)
+        trained = plan.about["training"]
+        say(f"{job.name}: b = {_listed(data.bvalues)} s/mm², {trained['voxels']:,} voxels to train, {trained['validation']:,} to validate, noise: {trained['noise']}, on {device}")  # fmt: skip
     plan.about["training"] |= {"stores": [Path(path).name for path in job.stores], "device": str(device)}
-    trained = plan.about["training"]
-    say(f"{job.name}: b = {_listed(data.bvalues)} s/mm², {trained['voxels']:,} voxels to train, {trained['validation']:,} to validate, noise: {trained['noise']}, on {device}")  # fmt: skip
     checkpoint = job.out.with_name(f".{job.out.name}.checkpoint")
     if not job.resume:
         with suppress(FileNotFoundError):
@@ -195,6 +205,8 @@ def _options(job: TrainJob) -> tuple[Any, Any, Any]:
     module = importlib.import_module(f"ivimsc.networks.{job.name}")
     kinds = (module.Options, Schedule, DataOptions)
     settings = dict(job.settings) | ({} if job.epochs is None else {"epochs": job.epochs})
+    variant = settings.get("variant", "default")
+    settings = VARIANTS.get((job.name, variant), {}) | settings
     known = {f.name: kind for kind in kinds for f in dataclasses.fields(kind)}
     for key in settings:
         if key not in known:

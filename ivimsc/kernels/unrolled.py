@@ -238,3 +238,20 @@ def _add_product(phi, down, slope):
             for l in range(WIDTH):
                 slope[j, l] += w0 * down[m, l]
                 slope[i, l] += v0 * down[m, l]
+
+
+@njit(**JIT)
+def forward_sets(start, stop, signals, w, phi, thresholds, grid, n_d, sums):
+    """`forward` for the sets start..stop of `WIDTH` voxels, each with weights of its own: all arrays with a first axis more."""
+    none = np.empty((0, w.shape[3]), np.float32)
+    for s in range(start, stop):
+        forward(0, 1, signals[s], w[s], phi[s], thresholds[s], grid, n_d, False, False, sums[s], none)
+
+
+@njit(**JIT)
+def backward_sets(start, stop, signals, w, phi, thresholds, grid, n_d, sums_slope, w_slope, phi_slope, cut_slope):
+    """`backward` for the sets start..stop, each with weights of its own; w_slope, phi_slope, cut_slope (set, …): written."""
+    unused = np.empty((1, w.shape[3]), np.float32)
+    for s in range(start, stop):
+        each = s + 1
+        backward(0, 1, signals[s], w[s], phi[s], thresholds[s], grid, n_d, False, sums_slope[s], w_slope[s:each], phi_slope[s:each], cut_slope[s:each], unused)  # fmt: skip

@@ -1,16 +1,23 @@
-"""SCDNN, the paper's learned dictionary, at work: a trained model's units run in Numba kernels, without torch."""
+"""SCDNN, the paper's learned dictionary, at work: a trained model's units run in Numba kernels, without torch.
 
-from dataclasses import dataclass, field
+A model is for one protocol, and takes signals over a known S0; or it is general (`learned.general`), takes any protocol
+and noise level, and finds S0 itself. The general model that comes with the package is the default.
+"""
+
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ivimsc.estimates import Estimates, Spectrum
+from ivimsc.errors import InputError
+from ivimsc.estimates import Estimates, Outcome, Spectrum
 from ivimsc.kernels.launch import Launch, run_blocks
 from ivimsc.kernels.unrolled import WIDTH, forward
 from ivimsc.learned import Signals, require_model, to_estimates
+from ivimsc.learned.general import Level, flagged, levels_of, require_protocol, rough_scale, sigma_of
 from ivimsc.methods import VoxelSource
 from ivimsc.models import Model
+from ivimsc.physics.canonical import signals_of
 from ivimsc.physics.dictionary import Dictionary
 
 TITLE = "Sparse-coding network with a learned dictionary"
@@ -24,59 +31,134 @@ PART = 8192  # voxels at a time where codes are dense
 class Options:
     """Options of scdnn."""
 
-    model: str | None = field(default=None, metadata={"help": "model file (.safetensors) of ivimsc train scdnn"})
-    s0: float | None = field(default=None, metadata={"help": "S0 where it is known (none: the signal at b = 0)"})
+    model: str | None = field(default="general", metadata={"help": "model file (.safetensors) of ivimsc train scdnn, or general: the one in the package, for any protocol"})  # fmt: skip
+    s0: float | None = field(default=None, metadata={"help": "S0 where it is known (none: the signal at b = 0); general models find S0"})  # fmt: skip
+    sigma: float | None = field(default=None, metadata={"help": "general models: noise SD in units of the signal (none: estimated from the data)"})  # fmt: skip
+    snr: float | None = field(default=None, metadata={"help": "general models: S0 over noise SD, of every voxel, instead of sigma"})  # fmt: skip
     spectrum: bool = field(default=False, metadata={"help": "keep the code of every voxel, as ista does"})
+
+    def __post_init__(self) -> None:
+        for name in ("s0", "sigma", "snr"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < np.inf:
+                raise InputError(f"option {name} of scdnn: found {value:g}, expected a number > 0 or none")
+        if self.sigma is not None and self.snr is not None:
+            raise InputError("options of scdnn: found sigma and snr together, expected one of them")
 
 
 class Fitter:
-    """A trained network made ready for one data set."""
+    """A trained network made ready for one data set; `_parameters` is what its two kinds differ in."""
+
+    def __init__(self, model: Model, bvalues: NDArray[np.float64], options: Options, launch: Launch) -> None:
+        self.model, self.bvalues, self.options, self.launch = model, bvalues, options, launch
+        self.notes = [f"model: {model.source} (SHA-256 {model.sha256[:12]})"]
+        grid = model.arrays["grid"].astype(np.float64) * 1e-3
+        half = len(grid) // 2
+        self.dictionary = Dictionary(bvalues, grid[:half], grid[half:], model.source) if options.spectrum else None
+
+    def code(self, y: NDArray[np.float32], weights: tuple[NDArray, ...] | None = None) -> tuple[NDArray[np.float32], Spectrum | None]:
+        """Sums (voxel, 4), Σx and Σgx of tissue and of perfusion part, of the network's input y (voxel, b).
+
+        With the option `spectrum` the codes as well, as sparse rows that sum to 1.
+        """
+        arrays, options = self.model.arrays, self.model.about["options"]
+        if "b" in arrays:
+            return _part_by_part(y, self.options.spectrum, lambda part: _code_free(part, arrays, options))
+        weights = weights or (arrays["w"], arrays["phi"], arrays["thresholds"])
+        n = len(arrays["grid"])
+        how = (n // 2, options["threshold"] == "hard", options["residual"] == "input")
+
+        def run(part: NDArray[np.float32], dense: bool = True) -> tuple[NDArray, NDArray]:
+            sums, codes = np.empty((len(part), 4), np.float32), np.empty((len(part) if dense else 0, n), np.float32)
+            run_blocks(self.launch, forward, -(-len(part) // WIDTH), part, *weights, arrays["grid"], *how, sums, codes, block=BLOCKS)  # fmt: skip
+            return sums, codes
+
+        return _part_by_part(y, True, run) if self.options.spectrum else (run(y, False)[0], None)
+
+
+class Fixed(Fitter):
+    """A model for one protocol."""
 
     def __init__(self, voxels: VoxelSource, model: Model, options: Options, launch: Launch) -> None:
-        self.model, self.options, self.launch = model, options, launch
+        if options.sigma is not None or options.snr is not None:
+            raise InputError(f"options of scdnn: found sigma or snr, expected neither: {model.source} is not a general model")
         self.signals = Signals(voxels, model, options.s0)
-        self.bvalues = voxels.bvalues[self.signals.columns]
-        self.notes = [f"model: {model.source} (SHA-256 {model.sha256[:12]})", self.signals.note]
-        half = len(model.arrays["grid"]) // 2
-        grid = model.arrays["grid"].astype(np.float64) * 1e-3
-        self.dictionary = Dictionary(self.bvalues, grid[:half], grid[half:], model.source) if options.spectrum else None
+        super().__init__(model, voxels.bvalues[self.signals.columns], options, launch)
+        self.notes.append(self.signals.note)
 
     def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
         """Fit signals (voxel, b); `first` is the number of the first voxel in the data set."""
         y, s0 = self.signals(np.asarray(signals, np.float32), first)
-        sums, spectrum = self._spectrum(y, s0) if self.options.spectrum else (self.code(y)[0], None)
-        parameters = decode(sums)
-        return to_estimates(y, s0, parameters, self.bvalues, self.model.about.get("range", {}), spectrum=spectrum)
+        sums, spectrum = self.code(y)
+        estimates = to_estimates(y, s0, decode(sums), self.bvalues, self.model.about.get("range", {}))
+        return replace(estimates, spectrum=_scaled(spectrum, s0))
 
-    def code(self, y: NDArray[np.float32], dense: bool = False) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Sums (voxel, 4), Σx and Σgx of tissue and of perfusion part, and codes (voxel, atom), empty unless `dense`."""
-        arrays, options = self.model.arrays, self.model.about["options"]
-        if "b" in arrays:
-            return _code_free(y, arrays, options)
-        n = arrays["grid"].shape[0]
-        sums, codes = np.empty((len(y), 4), np.float32), np.empty((len(y) if dense else 0, n), np.float32)
-        weights = (arrays["w"], arrays["phi"], arrays["thresholds"], arrays["grid"])
-        how = (n // 2, options["threshold"] == "hard", options["residual"] == "input")
-        run_blocks(self.launch, forward, -(-len(y) // WIDTH), y, *weights, *how, sums, codes, block=BLOCKS)
-        return sums, codes
 
-    def _spectrum(self, y: NDArray[np.float32], s0: NDArray[np.float32]) -> tuple[NDArray[np.float32], Spectrum]:
-        """As `code`, part by part, with the codes as sparse rows that sum to S0."""
-        sums, data, indices, counts = [], [], [], [0]
-        for start in range(0, len(y), PART):
-            part, codes = self.code(y[start : start + PART], dense=True)
-            used = codes > 0
-            total = np.maximum(codes.sum(1), np.float32(1e-30))
-            codes *= (s0[start : start + PART] / total)[:, None]
-            sums.append(part)
-            data.append(codes[used])
-            indices.append(np.nonzero(used)[1].astype(np.int32))
-            counts.extend(used.sum(1))
-        if not sums:
-            return np.empty((0, 4), np.float32), Spectrum(
-                np.empty(0, np.float32), np.empty(0, np.int32), np.zeros(1, np.int64)
-            )
-        return np.concatenate(sums), Spectrum(np.concatenate(data), np.concatenate(indices), np.cumsum(counts))
+class AnyScan(Fitter):
+    """A general model."""
+
+    def __init__(self, voxels: VoxelSource, model: Model, options: Options, launch: Launch, sigma: float | None) -> None:
+        if options.s0 is not None:
+            raise InputError(f"option s0 of scdnn: found {options.s0:g}, expected none: {model.source}, a general model, finds S0")
+        super().__init__(model, voxels.bvalues, options, launch)
+        beyond = require_protocol(voxels.bvalues, model.source)
+        self.notes += beyond
+        self._beyond, self._b, self._levels = bool(beyond), voxels.bvalues * 1e-3, {}
+        self.sigma = options.sigma or sigma
+        if options.snr is None:
+            how = "given" if options.sigma else "from the residuals of nlls"
+            self.notes.append(f"noise SD: {self.sigma:.4g} ({how}); S0 found by the model")
+        else:
+            self.notes.append(f"SNR: {options.snr:g} (given, of every voxel); S0 found by the model")
+
+    def level(self, number: int) -> Level:
+        """The weights of a level of noise, made on first use."""
+        if number not in self._levels:
+            self._levels[number] = Level.of(self.model, self._b, sigma_of(number))
+        return self._levels[number]
+
+    def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
+        """Fit signals (voxel, b); `first` is not used: a voxel's result depends on its signal alone."""
+        signals = np.asarray(signals, np.float32)
+        good = np.isfinite(signals).all(1) & (signals[:, :1] > 0).all(1)
+        scale = np.where(good, rough_scale(signals), 0)
+        y = np.where(good[:, None], signals, np.float32(np.nan)) / np.where(good, scale, 1)[:, None]
+        if self.options.snr:
+            sigma = np.full(len(y), 1 / self.options.snr)
+        else:  # noise over S0: first a rough S0, then the linear estimate of it
+            sigma = self.sigma / np.where(good, scale, 1)
+            s0 = self._by_level(y, good, levels_of(1 / sigma)[0], self._linear_s0, 1)[0][:, 0]
+            sigma = sigma / np.where(s0 > 0, s0, 1)
+        level, outside = levels_of(1 / sigma)
+        result, spectrum = self._by_level(y, good, level, self._decoded, 4)
+        shape = signals_of(np.nan_to_num(result[:, 1:].astype(np.float64)), self._b)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            result[:, 0] = (y * shape).sum(1) / (shape**2).sum(1)
+        squares = ((y - result[:, :1] * shape) ** 2).sum(1)
+        estimates = to_estimates(y.astype(np.float32), scale.astype(np.float32), result, self.bvalues, {})
+        strange = outside | self._beyond | flagged(squares, sigma, len(self._b))
+        estimates.outcome[strange & (estimates.outcome == Outcome.CONVERGED)] = Outcome.OUTSIDE_TRAINING
+        return replace(estimates, spectrum=_scaled(spectrum, np.nan_to_num(estimates.S0)))
+
+    def _linear_s0(self, number: int, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], None]:
+        return self.level(number).coordinates(rows)[1][:, None], None
+
+    def _decoded(self, number: int, rows: NDArray[np.float64]) -> tuple[NDArray[np.float32], Spectrum | None]:
+        level = self.level(number)
+        sums, spectrum = self.code(level.coordinates(rows)[0], (level.w, level.phi, level.thresholds))
+        return decode(sums), spectrum
+
+    def _by_level(self, y, good, level, what, width) -> tuple[NDArray[np.float64], Spectrum | None]:
+        """`what` of the good voxels, level by level: values (voxel, width), and codes as rows, where there are any."""
+        result, parts, order = np.full((len(y), width), np.nan), [], []
+        for number in np.unique(level[good]):
+            places = np.flatnonzero(good & (level == number))
+            result[places], spectrum = what(number, y[places].astype(np.float64))
+            parts.append(spectrum)
+            order.append(places)
+        if width == 1 or not self.options.spectrum:
+            return result, None
+        return result, _in_order(parts, order, len(y))
 
 
 def decode(sums: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -86,36 +168,72 @@ def decode(sums: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.stack([np.ones_like(d), blood / (tissue + blood), d / tissue, dstar / blood], axis=1)
 
 
-def _code_free(
-    y: NDArray, arrays: dict[str, NDArray], options: dict
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """`Fitter.code` for free layers B (unit, atom, atom): matrix products."""
+def _code_free(y: NDArray, arrays: dict[str, NDArray], options: dict) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Sums and codes for free layers B (unit, atom, atom): matrix products."""
     cuts, grid, hard = arrays["thresholds"], arrays["grid"], options["threshold"] == "hard"
-    half, sums, codes = len(grid) // 2, [], []
+    half = len(grid) // 2
 
     def threshold(u: NDArray, cut: NDArray) -> NDArray:
         return np.where((u >= cut) & (u > 0), u, 0) if hard else np.maximum(u - cut, 0)
 
-    for start in range(0, max(len(y), 1), PART):
-        u = encoded = y[start : start + PART] @ arrays["w"][0]
-        x = threshold(u, cuts[0])
-        for t, b in enumerate(arrays["b"]):
-            u = x @ b + (u if options["residual"] == "input" else encoded)
-            x = threshold(u, cuts[t + 1])
-        moment = x * grid
-        sums.append(
-            np.stack([x[:, :half].sum(1), moment[:, :half].sum(1), x[:, half:].sum(1), moment[:, half:].sum(1)], 1)
-        )
-        codes.append(x)
-    return np.concatenate(sums).astype(np.float32), np.concatenate(codes).astype(np.float32)
+    u = encoded = y @ arrays["w"][0]
+    x = threshold(u, cuts[0])
+    for t, b in enumerate(arrays["b"]):
+        u = x @ b + (u if options["residual"] == "input" else encoded)
+        x = threshold(u, cuts[t + 1])
+    moment = x * grid
+    sums = [x[:, :half].sum(1), moment[:, :half].sum(1), x[:, half:].sum(1), moment[:, half:].sum(1)]
+    return np.stack(sums, axis=1).astype(np.float32), x
 
 
-def prepare(voxels: VoxelSource, options: Options, launch: Launch, model: Model | None = None) -> Fitter:
-    """Check model and protocol.
+def _part_by_part(y: NDArray, keep: bool, run) -> tuple[NDArray[np.float32], Spectrum | None]:
+    """`run` on parts of y, whose dense codes become sparse rows that sum to 1 (where `keep`)."""
+    sums, data, indices, counts = [np.empty((0, 4), np.float32)], [], [], [0]
+    for start in range(0, len(y), PART):
+        part, codes = run(y[start : start + PART])
+        sums.append(part)
+        if keep:
+            used = codes > 0
+            rows = codes / np.maximum(codes.sum(1), np.float32(1e-30))[:, None]
+            data.append(rows[used])
+            indices.append(np.nonzero(used)[1].astype(np.int32))
+            counts.extend(used.sum(1))
+    if not keep:
+        return np.concatenate(sums), None
+    empty = [np.empty(0, np.float32)], [np.empty(0, np.int32)]
+    spectrum = Spectrum(np.concatenate(data or empty[0]), np.concatenate(indices or empty[1]), np.cumsum(counts, dtype=np.int64))
+    return np.concatenate(sums), spectrum
+
+
+def _scaled(spectrum: Spectrum | None, s0: NDArray) -> Spectrum | None:
+    """Rows in units of the signal: times S0 (voxel,)."""
+    if spectrum is None:
+        return None
+    return spectrum._replace(data=spectrum.data * np.repeat(s0, np.diff(spectrum.indptr)).astype(np.float32))
+
+
+def _in_order(parts: list[Spectrum], places: list[NDArray], n: int) -> Spectrum:
+    """Rows of some voxels each, at `places`, as rows of all n voxels."""
+    counts = np.zeros(n, np.int64)
+    for part, at in zip(parts, places, strict=True):
+        counts[at] = np.diff(part.indptr)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    data, indices = np.empty(indptr[-1], np.float32), np.empty(indptr[-1], np.int32)
+    for part, at in zip(parts, places, strict=True):
+        own = np.diff(part.indptr)
+        to = np.repeat(indptr[at] - part.indptr[:-1], own) + np.arange(len(part.data))
+        data[to], indices[to] = part.data, part.indices
+    return Spectrum(data, indices, indptr)
+
+
+def prepare(voxels: VoxelSource, options: Options, launch: Launch, model: Model | None = None,
+            sigma: float | None = None) -> Fitter:  # fmt: skip
+    """Check model and protocol; `sigma`: the noise SD that the caller found, for general models.
 
     Raises
     ------
     InputError
         for no model or one of another method, other b-values than the model's, and no S0
     """
-    return Fitter(voxels, require_model(model, "scdnn", options.model), options, launch)
+    model = require_model(model, "scdnn", options.model)
+    return AnyScan(voxels, model, options, launch, sigma) if model.general else Fixed(voxels, model, options, launch)

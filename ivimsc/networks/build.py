@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.networks.data import Data
+from ivimsc.networks.general import General, Stream, relative_loss
 from ivimsc.networks.ivimnet import IvimNet
 from ivimsc.networks.mlp import Mlp
-from ivimsc.networks.scdnn import Scdnn
-from ivimsc.networks.training import Samples, Schedule
+from ivimsc.networks.scdnn import Options, Scdnn
+from ivimsc.networks.training import Samples, Schedule, Source
+from ivimsc.physics.canonical import DSTAR, LARGEST_B, SNR, D, F
 
-__all__ = ["DataOptions", "Plan", "build"]
+__all__ = ["DataOptions", "Plan", "build", "build_general"]
 
+POOL, HELD = 20_000, 512  # protocols and noise levels of the general model, to train and to validate
+FEWEST = 4
 LEAST = 200_000  # voxels per epoch where there are fewer: each is then seen several times, with fresh noise
 
 
@@ -46,8 +50,8 @@ class Plan:
 
     network: torch.nn.Module
     loss: Callable[..., torch.Tensor]
-    training: Samples
-    validation: Samples
+    training: Source
+    validation: Source
     schedule: Schedule
     about: dict[str, Any]
 
@@ -86,6 +90,23 @@ def build(name: str, options: Any, schedule: Schedule, chosen: DataOptions, data
         "range": _range(data, used),
     }
     return Plan(network, loss, training, validation, schedule, about)
+
+
+def build_general(options: Options, schedule: Schedule, seed: int) -> Plan:
+    """The general scdnn, which draws scans and voxels itself."""
+    chosen = {name: getattr(options, name) for name in ("threshold", "residual", "form", "start", "grids", "shared")}
+    usual = {name: getattr(Options(), name) for name in chosen}
+    if chosen != usual:
+        name = next(name for name in chosen if chosen[name] != usual[name])
+        raise InputError(f"option {name} of scdnn: found {chosen[name]}, expected {usual[name]}: variant=general has no other")
+    network = General(options, seed)
+    training = Stream(network.basis, seed, POOL, schedule.epoch_voxels)
+    validation = Stream(network.basis, seed + 2**32, HELD, 32768)
+    network.standardise(training.contexts)
+    reach = {"b": f"{FEWEST} to 20 b-values within 0..{1e3 * LARGEST_B:g} s/mm², the smallest at most 30, the largest at least 300"}
+    reach |= {"SNR": list(SNR), "f": list(F), "D": list(D), "Dstar": list(DSTAR)}
+    about = {"bvalues": None, "s0": "free", "options": asdict(options), "training": {"seed": seed, "scans": POOL} | asdict(schedule)}
+    return Plan(network, relative_loss, training, validation, schedule, about | {"range": reach})
 
 
 def parameter_loss(sd: torch.Tensor) -> Callable[..., torch.Tensor]:

@@ -6,16 +6,16 @@ that a run that was killed and goes on from its checkpoint ends in the same weig
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from ivimsc.errors import InputError, IvimscError
 
-__all__ = ["Samples", "Schedule", "train"]
+__all__ = ["Samples", "Schedule", "Source", "train"]
 
 Report = Callable[[int, int, dict[str, float]], None]
 
@@ -46,9 +46,26 @@ class Schedule:
         return self.rate * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
 
 
+Batch = tuple[torch.Tensor | None, ...]
+
+
+class Source(Protocol):
+    """Where batches come from: what the loss is called with."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, schedule: Schedule, key: int) -> Iterator[tuple[int, Batch]]:
+        """One epoch in an order, and with noise, that depend on `key` alone: (voxels, batch)."""
+        ...
+
+    def fixed(self) -> Iterator[tuple[int, Batch]]:
+        """All there is, the same each time."""
+        ...
+
+
 @dataclass
 class Samples:
-    """Voxels to learn from, on the device of the network.
+    """Voxels of one protocol to learn from, on the device of the network: a `Source` of (signals, truth).
 
     signals (voxel, b) over S0; truth (voxel, parameter) f, D, D* [µm²/ms], or None; sigma (voxel,): SD of the noise to
     draw anew whenever a voxel is seen, over S0, where `signals` are free of noise, else None; rician: kind of noise.
@@ -67,11 +84,25 @@ class Samples:
         truth, sigma = (None if t is None else t.to(device) for t in (self.truth, self.sigma))
         return Samples(self.signals.to(device), truth, sigma, self.rician)
 
-    def take(self, places: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def batches(self, schedule: Schedule, key: int) -> Iterator[tuple[int, Batch]]:
+        """Every voxel once, or as often as `schedule.epoch_voxels` asks."""
+        generator, n = torch.Generator().manual_seed(key), len(self)
+        size = schedule.epoch_voxels or n
+        order = torch.cat([torch.randperm(n, generator=generator) for _ in range(-(-size // n))])[:size]
+        for places in order.to(self.signals.device).split(schedule.batch):
+            if len(places) > 1:  # batch normalisation has no variance of one voxel
+                yield len(places), self._take(places, generator)
+
+    def fixed(self) -> Iterator[tuple[int, Batch]]:
+        """All voxels in order, as they are."""
+        for places in torch.arange(len(self), device=self.signals.device).split(8192):
+            yield len(places), (self.signals[places], None if self.truth is None else self.truth[places])
+
+    def _take(self, places: torch.Tensor, generator: torch.Generator) -> Batch:
         """Signals, with noise by equation (11), and truth of the voxels at `places`."""
         signals = self.signals[places]
         if self.sigma is not None:
-            noise = torch.randn((2, *signals.shape), generator=generator, device=generator.device).to(signals.device)
+            noise = torch.randn((2, *signals.shape), generator=generator).to(signals.device)
             noise *= self.sigma[places, None]
             signals = torch.hypot(signals + noise[0], noise[1]) if self.rician else signals + noise[0]
         return signals, None if self.truth is None else self.truth[places]
@@ -79,9 +110,9 @@ class Samples:
 
 def train(
     network: torch.nn.Module,
-    loss: Callable[[torch.nn.Module, torch.Tensor, torch.Tensor | None], torch.Tensor],
-    training: Samples,
-    validation: Samples,
+    loss: Callable[..., torch.Tensor],
+    training: Source,
+    validation: Source,
     schedule: Schedule,
     seed: int,
     checkpoint: Path,
@@ -93,7 +124,7 @@ def train(
 
     Parameters
     ----------
-    loss : of (network, signals, truth), a mean over voxels
+    loss : of (network, *batch), a mean over voxels
     checkpoint : file for the state after each epoch; removed by the caller when the model is written
     fingerprint : what makes this run the same as an earlier one; a checkpoint of another run is refused
     resume : go on from `checkpoint` where there is one
@@ -116,12 +147,11 @@ def train(
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         history, best, kept, first = state["history"], state["best"], state["kept"], state["epoch"]
-    size = schedule.epoch_voxels or len(training)
     for epoch in range(first, schedule.epochs):
         if schedule.patience and _waited(history["validation"]) >= schedule.patience:
             break
         begin = time.perf_counter()
-        total = _epoch(network, loss, training, schedule, size, optimiser, seed, epoch)
+        total = _epoch(network, loss, training, schedule, optimiser, seed, epoch)
         checked = _validate(network, loss, validation)
         if not math.isfinite(total + checked):
             raise IvimscError(f"training: found a loss of {total:g} in epoch {epoch + 1}, expected a number: a lower rate may help")  # fmt: skip
@@ -139,38 +169,32 @@ def train(
     return history
 
 
-def _epoch(network, loss, training, schedule, size, optimiser, seed, epoch) -> float:
+def _epoch(network, loss, training, schedule, optimiser, seed, epoch) -> float:
     """One epoch; the mean training loss."""
     network.train()
-    generator = torch.Generator().manual_seed((seed << 20) + epoch)
-    order = torch.cat([torch.randperm(len(training), generator=generator) for _ in range(-(-size // len(training)))])
-    batches = order[:size].to(training.signals.device).split(schedule.batch)
-    total = torch.zeros((), device=training.signals.device)
+    key = (seed << 20) + epoch
+    size = schedule.epoch_voxels or len(training)
+    total, seen = 0.0, 0
     with torch.random.fork_rng():
-        torch.manual_seed((seed << 20) + epoch)  # dropout
-        for i, places in enumerate(batches):
+        torch.manual_seed(key)  # dropout
+        for n, batch in training.batches(schedule, key):
+            seen += n
             for group in optimiser.param_groups:
-                group["lr"] = schedule.rate_at(epoch + (i + 1) / len(batches))
-            signals, truth = training.take(places, generator)
-            if len(signals) < 2:  # batch normalisation has no variance of one voxel
-                continue
-            value = loss(network, signals, truth)
+                group["lr"] = schedule.rate_at(epoch + min(seen / size, 1.0))
+            value = loss(network, *batch)
             optimiser.zero_grad(set_to_none=True)
             value.backward()
             optimiser.step()
-            total += value.detach() * len(places)
-    return float(total) / size
+            total += value.detach() * n
+    return float(total) / max(seen, 1)
 
 
 @torch.no_grad()
 def _validate(network, loss, validation) -> float:
     """Mean loss over the validation voxels, whose noise is fixed."""
     network.eval()
-    total = 0.0
-    for places in torch.arange(len(validation), device=validation.signals.device).split(8192):
-        truth = None if validation.truth is None else validation.truth[places]
-        total += float(loss(network, validation.signals[places], truth)) * len(places)
-    return total / len(validation)
+    pairs = [(float(loss(network, *batch)) * n, n) for n, batch in validation.fixed()]
+    return sum(value for value, _ in pairs) / sum(n for _, n in pairs)
 
 
 def _waited(losses: list[float]) -> int:
