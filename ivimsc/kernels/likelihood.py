@@ -23,6 +23,7 @@ __all__ = ["Model", "log_likelihood", "unit_signals"]
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
 WIDER = np.float32(1.2)  # the draw of S0 against its Gaussian conditional: heavier tails than the posterior
 LEAST = np.float32(1e-30)
+TILE = 512  # points at a time: what is summed for them stays in the nearest cache
 EXCLUDED = np.float32(-1e30)  # a log-likelihood that weighs nothing; finite, so that differences stay numbers
 
 
@@ -46,27 +47,41 @@ def unit_signals(b, theta, signals):
 
 
 @njit(**LANE_JIT)
-def _sums(y, signals, reference, rr, rs, ss):
-    """Σ r², Σ r s, Σ s² over b, for each point."""
+def _sums(y, signals, at, reference, rr, rs, ss):
+    """Σ r², Σ r s, Σ s² over b, for the points from `at` on; five b-values at a time, to read and write the sums less."""
+    n, i = len(rr), 0
     rr[:] = ZERO
     rs[:] = ZERO
     ss[:] = ZERO
-    for i in range(len(y)):
-        yi, row = y[i], signals[i]
-        for m in range(len(rr)):
+    while i + 5 <= len(y):
+        y0, y1, y2, y3, y4 = y[i], y[i + 1], y[i + 2], y[i + 3], y[i + 4]
+        row0, row1, row2 = signals[i][at : at + n], signals[i + 1][at : at + n], signals[i + 2][at : at + n]
+        row3, row4 = signals[i + 3][at : at + n], signals[i + 4][at : at + n]
+        for m in range(n):
+            s0, s1, s2, s3, s4 = row0[m], row1[m], row2[m], row3[m], row4[m]
+            r0, r1, r2 = y0 - reference * s0, y1 - reference * s1, y2 - reference * s2
+            r3, r4 = y3 - reference * s3, y4 - reference * s4
+            rr[m] += r0 * r0 + r1 * r1 + r2 * r2 + r3 * r3 + r4 * r4
+            rs[m] += r0 * s0 + r1 * s1 + r2 * s2 + r3 * s3 + r4 * s4
+            ss[m] += s0 * s0 + s1 * s1 + s2 * s2 + s3 * s3 + s4 * s4
+        i += 5
+    while i < len(y):
+        yi, row = y[i], signals[i][at : at + n]
+        for m in range(n):
             s = row[m]
             r = yi - reference * s
             rr[m] += r * r
             rs[m] += r * s
             ss[m] += s * s
+        i += 1
 
 
 @njit(**LANE_JIT)
-def _rician(y, signals, sigma, s0, out):
+def _rician(y, signals, at, sigma, s0, out):
     """Add to out: Σ ln[I0(y S / σ²) exp(-(y² + S²) / 2σ²)], S = S0 s: the Rician likelihood without its factors of y."""
     inverse = ONE / (sigma * sigma)
     for i in range(len(y)):
-        yi, row = max(y[i], ZERO), signals[i]
+        yi, row = max(y[i], ZERO), signals[i][at : at + len(out)]
         for m in range(len(out)):
             s = s0[m] * row[m]
             r = yi - s
@@ -80,12 +95,21 @@ def log_likelihood(y, signals, model, scale, reference, spread, scratch, s0, out
     scale: what y was divided by; reference: a value near S0 / scale. spread (2, n): draws of a unit symmetric
     distribution and minus their log density (Rician noise with S0 unknown). scratch (2, n); s0 (n,) receives S0 / scale.
     """
-    rs, ss = scratch[0], scratch[1]
+    x, minus_log_density = spread[0], spread[1]
+    for at in range(0, len(out), TILE):
+        end = min(at + TILE, len(out))
+        _tile(y, signals, at, model, scale, reference, x[at:end], minus_log_density[at:end], scratch[0][at:end],
+              scratch[1][at:end], s0[at:end], out[at:end])  # fmt: skip
+
+
+@njit(**LANE_JIT)
+def _tile(y, signals, at, model, scale, reference, x, minus_log_density, rs, ss, s0, out):
+    """`log_likelihood` of the points from `at` on."""
     known = model.s0 > ZERO
     if known:
         reference = model.s0 / scale
     sigma = model.sigma / scale
-    _sums(y, signals, reference, out, rs, ss)
+    _sums(y, signals, at, reference, out, rs, ss)
     half_n = HALF * np.float32(len(y) - (0 if known else 1))
     if known:
         for m in range(len(out)):
@@ -96,7 +120,7 @@ def log_likelihood(y, signals, model, scale, reference, spread, scratch, s0, out
             out[m] = max(out[m] - shift * rs[m], ZERO)
             s0[m] = reference + shift
     if model.rician:
-        _rician_of_s0(y, signals, sigma, known, spread, ss, s0, out)
+        _rician_of_s0(y, signals, at, sigma, known, x, minus_log_density, ss, s0, out)
         return
     if sigma > ZERO:
         factor = HALF / (sigma * sigma)
@@ -111,13 +135,13 @@ def log_likelihood(y, signals, model, scale, reference, spread, scratch, s0, out
 
 
 @njit(**LANE_JIT)
-def _rician_of_s0(y, signals, sigma, known, spread, ss, s0, out):
+def _rician_of_s0(y, signals, at, sigma, known, x, minus_log_density, ss, s0, out):
     """The Rician part of `log_likelihood`: draws S0 where it is unknown."""
     out[:] = ZERO
     if not known:
         for m in range(len(out)):
             deviation = WIDER * sigma / np.sqrt(max(ss[m], LEAST))
-            s0[m] = s0[m] + deviation * spread[0, m]
-            out[m] = spread[1, m] + log32(deviation) if s0[m] > ZERO else EXCLUDED
+            s0[m] = s0[m] + deviation * x[m]
+            out[m] = minus_log_density[m] + log32(deviation) if s0[m] > ZERO else EXCLUDED
             s0[m] = max(s0[m], ZERO)
-    _rician(y, signals, sigma, s0, out)
+    _rician(y, signals, at, sigma, s0, out)
