@@ -1,0 +1,197 @@
+"""The runs behind the tables: stores, trainings, fits and bounds, each done once and kept under its key.
+
+A run that is there is not done again: after a kill, only what is missing is. The keys hold all that a run depends on,
+scale included; delete a run's folder to have it done again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivimsc.compare.bound import smallest_error
+from ivimsc.files import make_folder, written_whole
+from ivimsc.fit import FitJob, fit_file, fit_signals
+from ivimsc.kernels.launch import choose_device
+from ivimsc.models import read_model
+from ivimsc.paper.scores import Bounds
+from ivimsc.paper.setting import KEYS, SCALES, SEEDS, SNR, Net, Setting
+from ivimsc.phantoms.cohort import COHORTS
+from ivimsc.physics.protocol import select_bvalues
+from ivimsc.simulate import write_phantom
+from ivimsc.store import EstimateStore, VoxelStore
+
+__all__ = ["Fitted", "Runs", "Trained"]
+
+CHUNKS = 16  # draws of 4096 tested voxels for a bound at full scale
+PRIOR = 65536  # draws of the training truth
+WARM = 512  # voxels fitted before the clock starts: kernels are compiled or loaded
+
+BValues = tuple[float, ...]
+
+
+class Trained(NamedTuple):
+    """A trained network: model file, training time [s], losses per epoch (train, validation)."""
+
+    path: Path
+    seconds: float
+    history: dict[str, list[float]]
+
+
+class Fitted(NamedTuple):
+    """A fit: f, D, D* (voxel, 3) [1, µm²/ms], and voxels/s."""
+
+    values: NDArray[np.float64]
+    speed: float
+
+
+class Runs:
+    """All runs of one setting, under ``runs/`` and ``stores/`` of its folder."""
+
+    def __init__(self, setting: Setting, say: Callable[[str], None] = print) -> None:
+        self.setting, self.say = setting, say
+        self._truths: dict[str, NDArray[np.float64]] = {}
+        self._warm: set[str] = set()
+
+    def store(self, cohort: str, clean: bool = False) -> Path:
+        """The cohort simulated at the paper's ten b-values, with its noise or (clean) without."""
+        path = self.setting.folder / "stores" / f"{cohort}{'_clean' if clean else ''}_scale{self.setting.scale:g}.h5"
+        if not path.exists():
+            make_folder(path.parent)
+            shape = self.setting.shape(len(COHORTS[cohort].scans))
+            noise = "none" if clean else "rician"
+            n = write_phantom(path, cohort, None, SNR[cohort], SEEDS[cohort], noise, shape=shape)
+            self.say(f"simulated {cohort}: {n:,} voxels, {'no noise' if clean else f'SNR {SNR[cohort]:g}'}")
+        return path
+
+    def truth(self, cohort: str) -> NDArray[np.float64]:
+        """True f, D, D* (voxel, 3) [1, µm²/ms]."""
+        if cohort not in self._truths:
+            with VoxelStore(self.store(cohort)) as store:
+                self._truths[cohort] = _columns(store.truth)
+        return self._truths[cohort]
+
+    def train(self, net: Net, bvalues: BValues, seed: int, fraction: float = 1.0, **options: Any) -> Trained:
+        """Train `net` on the training scans."""
+        from ivimsc.train import TrainJob, train_file
+
+        settings = {**net.options, **options, **self.setting.schedule()}
+        settings |= {} if fraction == 1 else {"fraction": fraction}
+        folder = self._folder("train", net.method, bvalues, settings, seed=seed)
+        model, done = folder / "model.safetensors", folder / "run.json"
+        if not done.exists():
+            self.say(f"training {net.title}{_about(bvalues, settings)}, seed {seed}")
+            store = self.store("cohort-train")
+            job = TrainJob(name=net.method, stores=[store], out=model, bvalues=np.array(bvalues), seed=seed, device="cpu",
+                           threads=self.setting.threads, resume=True, force=True, settings=settings)  # fmt: skip
+            summary = train_file(job)
+            losses = {key: [float(v) for v in summary.history[key]] for key in ("train", "validation")}
+            _write_json(done, {"seconds": summary.seconds, "history": losses})
+            self.say(f"  {summary.seconds:.0f} s, validation loss {min(losses['validation']):.4g}")
+        kept = json.loads(done.read_text(encoding="utf-8"))
+        return Trained(model, kept["seconds"], kept["history"])
+
+    def fit(self, cohort: str, clean: bool, method: str, bvalues: BValues, settings: Mapping[str, Any] | None = None,
+            model: Trained | None = None) -> Fitted:  # fmt: skip
+        """Fit a cohort by a method, or by a trained network."""
+        settings = dict(settings or {}) | ({} if model is None else {"model": str(model.path), "s0": "1"})
+        about = dict(settings)
+        if "model" in settings:  # its weights, not where it lies or how long it took
+            about["model"] = _weights_sha256(Path(settings["model"]))
+        folder = self._folder("fit", method, bvalues, about,
+                              cohort=cohort + ("_clean" if clean else ""))  # fmt: skip
+        store = self.store(cohort, clean)
+        path = folder / f"{store.stem}_{method}.h5"
+        if not path.exists():
+            self._warm_up(store, method, bvalues, settings)
+            job = FitJob(store, method, folder, bvalues=np.array(bvalues), device="cpu", threads=self.setting.threads,
+                         resume=True, maps=False, settings=settings)  # fmt: skip
+            done = fit_file(job)
+            self.say(f"fitted {cohort}{' without noise' if clean else ''} by {method}{_about(bvalues, settings)}: {done.voxels / max(done.seconds, 1e-9):,.0f} voxels/s")  # fmt: skip
+        with EstimateStore(path) as estimates:
+            return Fitted(_columns(estimates), len(estimates) / max(estimates.seconds, 1e-9))
+
+    def bounds(self, cohort: str, clean: bool, bvalues: BValues, chunks: int = CHUNKS) -> Bounds:
+        """The smallest possible errors, and those of the best that the training scans could teach."""
+        chunks = chunks if self.setting.full else 2
+        path = self._folder("bound", cohort, bvalues, {"chunks": chunks}) / "bound.npz"
+        if not path.exists():
+            self.say(f"smallest possible errors of {cohort}, b = {_listed(bvalues)}: {chunks} × up to 4096 voxels")
+            arrays = self._compute_bounds(cohort, bvalues, chunks)
+            with written_whole(path, force=True) as temporary, temporary.open("wb") as file:
+                np.savez(file, **arrays)
+        with np.load(path) as kept:
+            which = "clean" if clean else "noisy"
+            return Bounds(kept["tested"], kept[which], kept[f"trained_{which}"], float(kept["ess"]))
+
+    def _compute_bounds(self, cohort: str, bvalues: BValues, chunks: int) -> dict[str, Any]:
+        launch, sigma = choose_device("cpu", self.setting.threads), 1 / SNR[cohort]
+        with VoxelStore(self.store(cohort)) as store:
+            columns = select_bvalues(store.bvalues, np.array(bvalues), "--bvalues")
+            signals, truth = store.read(0, len(store))[:, columns], store.truth
+        with VoxelStore(self.store(cohort, clean=True)) as store:
+            clean = store.read(0, len(store))[:, columns]
+        b = np.array(bvalues)
+        found = [smallest_error(signals, truth, b, sigma, True, True, launch, seed) for seed in range(chunks)]
+        square = np.square([SCALES[key] for key in KEYS])
+        tested = np.concatenate([bound.tested for bound in found])
+        arrays = {"tested": tested, "ess": min(bound.ess for bound in found)}
+        places, back = np.unique(tested, return_inverse=True)  # chunks may share voxels
+        options = {"prior": str(self.store("cohort-train")), "s0": 1.0, "likelihood": "rician"}
+        options["sigma"] = 1 / SNR["cohort-train"]
+        options["draws"] = min(PRIOR, len(self.truth("cohort-train")))
+        for name, rows in (("noisy", signals), ("clean", clean)):
+            field = "noise_free" if name == "clean" else "noisy"
+            arrays[name] = np.concatenate([getattr(bound, field) for bound in found]) * square
+            fit = fit_signals(rows[places], b, "bayes", "cpu", self.setting.threads, **options)
+            best = np.stack([fit.f, fit.D * 1e3, fit.Dstar * 1e3], axis=1).astype(np.float64)
+            arrays[f"trained_{name}"] = ((best - self.truth(cohort)[places]) ** 2)[back]
+        return arrays
+
+    def _warm_up(self, store: Path, method: str, bvalues: BValues, settings: Mapping[str, Any]) -> None:
+        """Fit a few voxels once per method and number of b-values, so that no compile time is in the speed."""
+        key = f"{method} {len(bvalues)} {settings.get('solver')}"
+        if key not in self._warm:
+            with VoxelStore(store) as voxels:
+                columns = select_bvalues(voxels.bvalues, np.array(bvalues), "--bvalues")
+                rows = voxels.read(0, WARM)[:, columns]
+            fit_signals(rows, np.array(bvalues), method, "cpu", self.setting.threads, **settings)
+            self._warm.add(key)
+
+    def _folder(self, kind: str, name: str, bvalues: BValues, settings: Mapping[str, Any], **more: Any) -> Path:
+        """The folder of a run: a readable name, and a checksum of all that the run depends on."""
+        about = {"kind": kind, "name": name, "bvalues": list(bvalues), "settings": dict(settings), **more}
+        about["scale"] = self.setting.scale
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
+        extra = "".join(f"_{v}" if isinstance(v, str) else f"_{k}{v}" for k, v in more.items())
+        folder = self.setting.folder / "runs" / f"{kind}_{name}{extra}_{len(bvalues)}b_{digest}"
+        make_folder(folder)
+        return folder
+
+
+def _columns(fields: Mapping[str, NDArray] | EstimateStore) -> NDArray[np.float64]:
+    return np.stack([np.asarray(fields[key], np.float64) * SCALES[key] for key in KEYS], axis=1)
+
+
+def _weights_sha256(path: Path) -> str:
+    arrays = read_model(path).arrays
+    return hashlib.sha256(b"".join(np.ascontiguousarray(arrays[name]).data for name in sorted(arrays))).hexdigest()
+
+
+def _listed(bvalues: BValues) -> str:
+    return ", ".join(f"{b:g}" for b in bvalues)
+
+
+def _about(bvalues: BValues, settings: Mapping[str, Any]) -> str:
+    """What sets a run apart, in words."""
+    words = [f"{k} {v}" for k, v in settings.items() if k not in ("model", "epoch_voxels")]
+    return f" ({', '.join([*words, 'b ' + '-'.join(f'{b:g}' for b in bvalues)])})"
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with written_whole(path, force=True) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
