@@ -28,8 +28,17 @@ __all__ = ["NETWORKS", "TrainJob", "TrainSummary", "read_data", "train_file"]
 NETWORKS = ("scdnn", "mlp", "ivimnet")
 KEYS = ("f", "d", "dstar")
 VARIANTS: dict[tuple[str, str], dict[str, Any]] = {  # what a variant sets unless the user does
+    ("scdnn", "default"): {"rate": 5e-4},
     ("scdnn", "paper"): {"form": "free", "threshold": "hard", "units": 4},
-    ("scdnn", "general"): {"atoms": 256, "units": 4, "epochs": 25, "batch": 1024, "rate": 2e-3, "warm_up": 1, "epoch_voxels": 1_024_000},
+    ("scdnn", "general"): {
+        "atoms": 256,
+        "units": 4,
+        "epochs": 25,
+        "batch": 1024,
+        "rate": 2e-3,
+        "warm_up": 1,
+        "epoch_voxels": 1_024_000,
+    },
 }
 SCALES = (1.0, 1e3, 1e3)  # networks think in µm²/ms
 
@@ -103,7 +112,9 @@ def train_file(
     device = _device(torch, job, free=getattr(options, "form", "") == "free")
     if getattr(options, "variant", "") == "general":
         if job.stores or job.bvalues is not None:
-            raise InputError("train scdnn: found voxel stores or --bvalues, expected none: variant=general draws its own scans")
+            raise InputError(
+                "train scdnn: found voxel stores or --bvalues, expected none: variant=general draws its own scans"
+            )
         plan = build_general(options, schedule, job.seed)
         say(f"{job.name}: random protocols, noise levels and voxels, on {device}")
     else:

@@ -56,7 +56,9 @@ class Fitter:
         half = len(grid) // 2
         self.dictionary = Dictionary(bvalues, grid[:half], grid[half:], model.source) if options.spectrum else None
 
-    def code(self, y: NDArray[np.float32], weights: tuple[NDArray, ...] | None = None) -> tuple[NDArray[np.float32], Spectrum | None]:
+    def code(
+        self, y: NDArray[np.float32], weights: tuple[NDArray, ...] | None = None
+    ) -> tuple[NDArray[np.float32], Spectrum | None]:
         """Sums (voxel, 4), Σx and Σgx of tissue and of perfusion part, of the network's input y (voxel, b).
 
         With the option `spectrum` the codes as well, as sparse rows that sum to 1.
@@ -81,7 +83,9 @@ class Fixed(Fitter):
 
     def __init__(self, voxels: VoxelSource, model: Model, options: Options, launch: Launch) -> None:
         if options.sigma is not None or options.snr is not None:
-            raise InputError(f"options of scdnn: found sigma or snr, expected neither: {model.source} is not a general model")
+            raise InputError(
+                f"options of scdnn: found sigma or snr, expected neither: {model.source} is not a general model"
+            )
         self.signals = Signals(voxels, model, options.s0)
         super().__init__(model, voxels.bvalues[self.signals.columns], options, launch)
         self.notes.append(self.signals.note)
@@ -97,9 +101,13 @@ class Fixed(Fitter):
 class AnyScan(Fitter):
     """A general model."""
 
-    def __init__(self, voxels: VoxelSource, model: Model, options: Options, launch: Launch, sigma: float | None) -> None:
+    def __init__(
+        self, voxels: VoxelSource, model: Model, options: Options, launch: Launch, sigma: float | None
+    ) -> None:
         if options.s0 is not None:
-            raise InputError(f"option s0 of scdnn: found {options.s0:g}, expected none: {model.source}, a general model, finds S0")
+            raise InputError(
+                f"option s0 of scdnn: found {options.s0:g}, expected none: {model.source}, a general model, finds S0"
+            )
         super().__init__(model, voxels.bvalues, options, launch)
         beyond = require_protocol(voxels.bvalues, model.source)
         self.notes += beyond
@@ -168,7 +176,9 @@ def decode(sums: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.stack([np.ones_like(d), blood / (tissue + blood), d / tissue, dstar / blood], axis=1)
 
 
-def _code_free(y: NDArray, arrays: dict[str, NDArray], options: dict) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _code_free(
+    y: NDArray, arrays: dict[str, NDArray], options: dict
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Sums and codes for free layers B (unit, atom, atom): matrix products."""
     cuts, grid, hard = arrays["thresholds"], arrays["grid"], options["threshold"] == "hard"
     half = len(grid) // 2
@@ -201,7 +211,9 @@ def _part_by_part(y: NDArray, keep: bool, run) -> tuple[NDArray[np.float32], Spe
     if not keep:
         return np.concatenate(sums), None
     empty = [np.empty(0, np.float32)], [np.empty(0, np.int32)]
-    spectrum = Spectrum(np.concatenate(data or empty[0]), np.concatenate(indices or empty[1]), np.cumsum(counts, dtype=np.int64))
+    spectrum = Spectrum(
+        np.concatenate(data or empty[0]), np.concatenate(indices or empty[1]), np.cumsum(counts, dtype=np.int64)
+    )
     return np.concatenate(sums), spectrum
 
 

@@ -21,7 +21,7 @@ __all__ = ["DataOptions", "Plan", "build", "build_general"]
 
 POOL, HELD = 20_000, 512  # protocols and noise levels of the general model, to train and to validate
 FEWEST = 4
-LEAST = 200_000  # voxels per epoch where there are fewer: each is then seen several times, with fresh noise
+LEAST = 50_000  # voxels per epoch where there are fewer: each is then seen several times, with fresh noise
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,23 @@ def build_general(options: Options, schedule: Schedule, seed: int) -> Plan:
     usual = {name: getattr(Options(), name) for name in chosen}
     if chosen != usual:
         name = next(name for name in chosen if chosen[name] != usual[name])
-        raise InputError(f"option {name} of scdnn: found {chosen[name]}, expected {usual[name]}: variant=general has no other")
+        raise InputError(
+            f"option {name} of scdnn: found {chosen[name]}, expected {usual[name]}: variant=general has no other"
+        )
     network = General(options, seed)
     training = Stream(network.basis, seed, POOL, schedule.epoch_voxels)
     validation = Stream(network.basis, seed + 2**32, HELD, 32768)
     network.standardise(training.contexts)
-    reach = {"b": f"{FEWEST} to 20 b-values within 0..{1e3 * LARGEST_B:g} s/mm², the smallest at most 30, the largest at least 300"}
+    reach = {
+        "b": f"{FEWEST} to 20 b-values within 0..{1e3 * LARGEST_B:g} s/mm², the smallest at most 30, the largest at least 300"
+    }
     reach |= {"SNR": list(SNR), "f": list(F), "D": list(D), "Dstar": list(DSTAR)}
-    about = {"bvalues": None, "s0": "free", "options": asdict(options), "training": {"seed": seed, "scans": POOL} | asdict(schedule)}
+    about = {
+        "bvalues": None,
+        "s0": "free",
+        "options": asdict(options),
+        "training": {"seed": seed, "scans": POOL} | asdict(schedule),
+    }
     return Plan(network, relative_loss, training, validation, schedule, about | {"range": reach})
 
 

@@ -96,7 +96,10 @@ class General(nn.Module):
             sums = torch.stack([self._sums(*each) for each in zip(z, w, phi, cuts, strict=True)])
         tissue, d, blood, dstar = sums.unbind(-1)
         small = 1e-12
-        return torch.stack([blood / (tissue + blood).clamp_min(small), d / tissue.clamp_min(small), dstar / blood.clamp_min(small)], dim=-1)
+        return torch.stack(
+            [blood / (tissue + blood).clamp_min(small), d / tissue.clamp_min(small), dstar / blood.clamp_min(small)],
+            dim=-1,
+        )
 
     def arrays(self) -> dict[str, torch.Tensor]:
         """What the model file holds; `learned.general` puts it together."""
@@ -120,7 +123,15 @@ class _Sets(torch.autograd.Function):
         context.save_for_backward(*tensors)
         context.constants = n_d, launch or choose_device("cpu")
         sums = torch.empty(*z.shape[:2], 4)
-        run_blocks(context.constants[1], forward_sets, len(z), *(t.numpy() for t in tensors), n_d, sums.numpy(), block=-(-len(z) // 8))
+        run_blocks(
+            context.constants[1],
+            forward_sets,
+            len(z),
+            *(t.numpy() for t in tensors),
+            n_d,
+            sums.numpy(),
+            block=-(-len(z) // 8),
+        )
         return sums
 
     @staticmethod
@@ -128,7 +139,20 @@ class _Sets(torch.autograd.Function):
         n_d, launch = context.constants
         z, w, phi, cuts, grid = (t.numpy() for t in context.saved_tensors)
         shares = [torch.empty(like.shape) for like in (w, phi, cuts)]
-        run_blocks(launch, backward_sets, len(z), z, w, phi, cuts, grid, n_d, slope.contiguous().numpy(), *(s.numpy() for s in shares), block=-(-len(z) // 8))
+        run_blocks(
+            launch,
+            backward_sets,
+            len(z),
+            z,
+            w,
+            phi,
+            cuts,
+            grid,
+            n_d,
+            slope.contiguous().numpy(),
+            *(s.numpy() for s in shares),
+            block=-(-len(z) // 8),
+        )
         return None, *shares, None, None, None
 
 
@@ -190,7 +214,12 @@ class Stream:
             noise = sigma * generator.standard_normal((2, *clean.shape))
             z[i] = normalised(np.hypot(clean + noise[0], noise[1]), scan, self.origin)[0]
         mixes = np.array([self.scans[place][2].mix for place in chosen], np.float32)
-        tensors = torch.from_numpy(z), self.contexts[chosen], torch.from_numpy(mixes), torch.tensor(parameters, dtype=torch.float32)
+        tensors = (
+            torch.from_numpy(z),
+            self.contexts[chosen],
+            torch.from_numpy(mixes),
+            torch.tensor(parameters, dtype=torch.float32),
+        )
         return tuple(tensor.to(self.device) for tensor in tensors)
 
     device = torch.device("cpu")
