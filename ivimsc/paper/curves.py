@@ -37,7 +37,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Size:
-    """A line of fig4.csv: validation loss and training time [s] of SCDNN with N atoms."""
+    """A line of fig4.csv: validation loss and training time [s of CPU] of SCDNN with N atoms."""
 
     atoms: int
     seed: int
@@ -130,7 +130,7 @@ def fig4(runs: Runs) -> Result:
             [f"{atoms}", spread([line.validation for line in mine], 5), spread([line.training for line in mine], 2)]
         )
     text = f"# Figure 4: number of atoms\n\n{command('fig4', runs.setting)} SCDNN, five b-values, SNR 30; ± SD over seeds.\n\n"
-    text += table(["N", "validation error (over the variance of the truth)", "training [s], shared cores"], rows)
+    text += table(["N", "validation error (over the variance of the truth)", "training [s of CPU]"], rows)
     text += "\nThe paper: the validation error falls from N = 200 to 600 and rises from 600 to 800; the training time grows markedly.\n"
     return Result(lines, text, {"fig4.png": partial(_draw_sizes, lines=lines)})
 
@@ -147,7 +147,7 @@ def _draw_sizes(path: Path, lines: list[Size]) -> None:
         bare(axes)
     panels[0].set(ylabel="validation error / variance of the truth", title="validation error: mean and seeds")
     panels[0].ticklabel_format(useOffset=False)
-    panels[1].set(ylabel="training time [s]", title="training time", ylim=(0, None))
+    panels[1].set(ylabel="training time [s of CPU]", title="training time", ylim=(0, None))
     save(figure, path)
 
 

@@ -41,7 +41,7 @@ class Line:
     """A line of a CSV file: one row of a table, seed, kind of test signals and parameter.
 
     mse in units²; ratio: to the smallest possible error on the same voxels, with its standard error; printed: the
-    paper's; speed [voxels/s]; training [s].
+    paper's; speed [voxels per s of CPU]; training [s of CPU].
     """
 
     experiment: str

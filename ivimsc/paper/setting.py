@@ -101,12 +101,10 @@ class Net:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-AS_PRINTED = {"form": "free", "threshold": "hard", "units": 4}  # B any N × N, (7), (6); the paper does not give T
-
 NETWORKS = (
     Net("mlp", "MLP"),
     Net("ivimnet", "IVIM-NET"),
-    Net("scdnn", "SCDNN, as in the paper", AS_PRINTED),
+    Net("scdnn", "SCDNN, as in the paper", {"variant": "paper"}),
     Net("scdnn", "SCDNN"),
 )
 

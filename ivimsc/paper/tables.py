@@ -22,7 +22,7 @@ READING = """
 MSE: mean squared error over all voxels, times the factor in the head. × least possible: the ratio to the smallest mean
 squared error that any method can have for these signals (the posterior mean under the true prior and noise), both on the
 same {tested:,} voxels, with its error: of the Monte Carlo, or over the seeds if that is larger. paper: as printed, its
-row factors applied. ± SD over the seeds of the training. Speed: one run on two shared cores, compile time left out.
+row factors applied. ± SD over the seeds of the training. Speed and training: time of the CPU (of all cores together), one run, compile time left out.
 """
 NOISE_FREE = """
 Without noise the posterior mean still reckons with noise of the training's level, as a network trained at that level does:
