@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from ivimsc import __version__
-from ivimsc.cli import compare, demo, fit, info, paper, register, simulate, stores, train
+from ivimsc.cli import compare, demo, dictionary, fit, info, paper, register, simulate, stores, train
 from ivimsc.errors import InputError, IvimscError
 
 __all__ = ["app", "main"]
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (fit, simulate, stores, register, compare, demo, train, paper, info):
+for group in (fit, simulate, stores, register, compare, demo, train, dictionary, paper, info):
     group.register(app)
 
 
