@@ -36,6 +36,8 @@ VARIANTS: dict[tuple[str, str], dict[str, Any]] = {  # what a variant sets unles
         "epochs": 25,
         "batch": 1024,
         "rate": 2e-3,
+        "memory": 0.99,
+        "clip": 10.0,
         "warm_up": 1,
         "epoch_voxels": 1_024_000,
     },

@@ -28,6 +28,8 @@ class Schedule:
     batch: int = field(default=128, metadata={"help": "voxels per step"})
     rate: float = field(default=1e-4, metadata={"help": "learning rate of Adam, at its highest"})
     warm_up: int = field(default=3, metadata={"help": "epochs over which the rate rises from 0 (cosine)"})
+    memory: float = field(default=0.999, metadata={"help": "share of the mean squared slope that Adam keeps per step"})
+    clip: float = field(default=0.0, metadata={"help": "largest norm of a step's slope (0: any)"})
     patience: int = field(default=0, metadata={"help": "stop after so many epochs without a better validation loss (0: never)"})  # fmt: skip
     epoch_voxels: int = field(default=0, metadata={"help": "voxels per epoch, drawn again and again (0: each once)"})
 
@@ -35,6 +37,10 @@ class Schedule:
         for name, least in (("epochs", 1), ("batch", 1), ("warm_up", 0), ("patience", 0), ("epoch_voxels", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"option {name}: found {getattr(self, name)}, expected at least {least}")
+        if not 0 < self.memory < 1:
+            raise InputError(f"option memory: found {self.memory:g}, expected above 0 and below 1")
+        if not 0 <= self.clip < math.inf:
+            raise InputError(f"option clip: found {self.clip:g}, expected a number >= 0")
         if not 0 < self.rate < math.inf:
             raise InputError(f"option rate: found {self.rate:g}, expected a number > 0")
 
@@ -139,7 +145,7 @@ def train(
     """
     if not len(training) or not len(validation):
         raise InputError(f"training: found {len(training)} voxels to train and {len(validation)} to validate, expected some of each")  # fmt: skip
-    optimiser = torch.optim.Adam(network.parameters(), lr=schedule.rate, fused=True)
+    optimiser = torch.optim.Adam(network.parameters(), lr=schedule.rate, betas=(0.9, schedule.memory), fused=True)
     history: dict[str, list[float]] = {"train": [], "validation": [], "rate": [], "seconds": []}
     best, kept, first = math.inf, None, 0
     if resume and checkpoint.exists():
@@ -184,6 +190,8 @@ def _epoch(network, loss, training, schedule, optimiser, seed, epoch) -> float:
             value = loss(network, *batch)
             optimiser.zero_grad(set_to_none=True)
             value.backward()
+            if schedule.clip:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
             optimiser.step()
             total += value.detach() * n
     return float(total) / max(seen, 1)
