@@ -119,7 +119,7 @@ def draw_comparison(comparison: Comparison, path: Path, force: bool = False) -> 
         ylabel="nearest exponential [µm²/ms]",
         title="where the learned atoms sit",
     )
-    right.set_ylim(grid[0] / 2, grid[-1] * 2)
+    right.set_ylim(grid[0] / 2, 6 * grid[-1])
     right.legend(fontsize=8, frameon=False)
     for axes in (left, right):
         for side in ("top", "right"):

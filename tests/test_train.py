@@ -243,3 +243,12 @@ def test_metadata_are_one_json_text(store, tmp_path):
     with safe_open(done.path, "numpy") as file:
         about = json.loads(file.metadata()["ivimsc"])
     assert about["format"] == "ivimsc-model" and about["method"] == "mlp" and about["options"]["width"] == 16
+
+
+def test_fitted_maps_are_a_truth_to_learn_from(store, tmp_path):
+    from ivimsc.simulate import write_from_estimates
+
+    fitted = fit_file(FitJob(store, "nlls", tmp_path, maps=False))
+    write_from_estimates(tmp_path / "gold.h5", fitted.store, snr=30, seed=1)
+    done = train_file(job(tmp_path / "gold.h5", tmp_path / "m.safetensors", "mlp", epochs=1))
+    assert done.model.about["training"]["noise"] == "fresh"
