@@ -49,7 +49,7 @@ def fig2(runs: Runs) -> Result:
     """Losses per epoch of every network."""
     lines = []
     for net in NETWORKS:
-        for seed in range(runs.setting.seeds):
+        for seed in net.seeds(runs.setting):
             history = runs.train(net, FIVE, seed).history
             pairs = zip(history["train"], history["validation"], strict=True)
             lines += [Loss(net.title, seed, epoch, *pair) for epoch, pair in enumerate(pairs, start=1)]
@@ -215,7 +215,8 @@ def _draw_learning(path: Path, lines: list[Line], total: int) -> None:
         axes.grid(axis="y", color="0.92")
         bare(axes)
     panels[0].set_ylabel("squared error above the smallest possible")
-    panels[2].legend(frameon=False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(
         f"Learning from less: one dot per seed (below {FLOOR:g} %: at {FLOOR:g} %, within the Monte-Carlo error)"
     )
