@@ -8,7 +8,8 @@ order instead of Gauss-Newton, because the valley along D* is curved and the ste
 
 Inside: signals scaled to a largest value of 1, b in ms/µm², D and D* in µm²/ms, so that all numbers are of order 1.
 Scratch memory of 16 lanes: `w` (b, 3 · LANES) float32 holds signal, e1, e2; `t` (ROWS · LANES,) float32 holds the rows
-named below. Constant offsets in one array let LLVM prove that rows do not overlap.
+named below. Constant offsets in one array let LLVM prove that rows do not overlap. The formulas themselves are scalar
+functions, which a thread of a GPU (`kernels.cuda.nlls`) calls as well.
 """
 
 import numpy as np
@@ -18,7 +19,19 @@ from ivimsc.kernels.compiling import LANE_JIT
 from ivimsc.kernels.lanes import LANES, exp32
 from ivimsc.kernels.small_matrices import bilinear2, inverse2
 
-__all__ = ["ROWS", "amplitudes", "exponentials", "residuals", "step"]
+__all__ = [
+    "ROWS",
+    "amplitudes",
+    "best_amplitudes",
+    "best_fraction",
+    "damping",
+    "exponentials",
+    "negligible",
+    "newton_step",
+    "residuals",
+    "slopes",
+    "step",
+]
 
 L = LANES
 FLOOR = np.float32(1e-6)  # about 10 float32 epsilons: columns closer than this are one column
@@ -56,9 +69,7 @@ def exponentials(w, t, b):
             row[2 * L + l] = e2
             t[Y1 + l] += y * e1
             t[Y2 + l] += y * e2
-            g11 = e1 * e1
-            g12 = e1 * e2
-            g22 = e2 * e2
+            g11, g12, g22 = e1 * e1, e1 * e2, e2 * e2
             t[G11 + l] += g11
             t[G12 + l] += g12
             t[G22 + l] += g22
@@ -80,46 +91,53 @@ def edge(g11, g12, g22, y1, y2, f):
 
 
 @njit(**LANE_JIT)
+def best_amplitudes(g11, g12, g22, y1, y2, f_low, f_high):
+    """Best amplitudes a, c in the cone f_low <= f <= f_high, and m11, m12, m22: the inverse Gram matrix of the free ones."""
+    m11, m12, m22 = inverse2(g11, g12, g22, FLOOR)
+    a = m11 * y1 + m12 * y2
+    c = m12 * y1 + m22 * y2
+    s = a + c
+    inside = (c >= f_low * s) & (c <= f_high * s) & (s > ZERO)
+    gain_low, s_low, i_low = edge(g11, g12, g22, y1, y2, f_low)
+    gain_high, s_high, i_high = edge(g11, g12, g22, y1, y2, f_high)
+    low = gain_low >= gain_high
+    s = s_low if low else s_high
+    i = i_low if low else i_high
+    f = f_low if low else f_high
+    u = ONE - f
+    a = a if inside else s * u
+    c = c if inside else s * f
+    m11 = m11 if inside else i * u * u
+    m12 = m12 if inside else i * u * f
+    m22 = m22 if inside else i * f * f
+    return a, c, m11, m12, m22
+
+
+@njit(**LANE_JIT)
+def best_fraction(g11, g12, g22, y1, y2, s, f_low, f_high):
+    """`best_amplitudes` where a + c = s is known: the best fraction in f_low..f_high, and M along the direction (-1, 1)."""
+    column = max(g11 - g12 - g12 + g22, FLOOR * (g11 + g22))
+    c = (y2 - y1 - s * (g12 - g11)) / column
+    inside = (c > f_low * s) & (c < f_high * s)
+    c = min(max(c, f_low * s), f_high * s)
+    m = ONE / column if inside else ZERO
+    return s - c, c, m, -m, m
+
+
+@njit(**LANE_JIT)
 def amplitudes(t, f_low, f_high):
-    """Best amplitudes in the cone f_low <= f <= f_high, and M, the inverse Gram matrix of those that are free."""
+    """`best_amplitudes` of all lanes."""
     for l in range(L):
-        g11, g12, g22 = t[G11 + l], t[G12 + l], t[G22 + l]
-        y1, y2 = t[Y1 + l], t[Y2 + l]
-        m11, m12, m22 = inverse2(g11, g12, g22, FLOOR)
-        a = m11 * y1 + m12 * y2
-        c = m12 * y1 + m22 * y2
-        s = a + c
-        inside = (c >= f_low * s) & (c <= f_high * s) & (s > ZERO)
-        gain_low, s_low, i_low = edge(g11, g12, g22, y1, y2, f_low)
-        gain_high, s_high, i_high = edge(g11, g12, g22, y1, y2, f_high)
-        low = gain_low >= gain_high
-        s = s_low if low else s_high
-        i = i_low if low else i_high
-        f = f_low if low else f_high
-        u = ONE - f
-        t[A + l] = a if inside else s * u
-        t[C + l] = c if inside else s * f
-        t[M11 + l] = m11 if inside else i * u * u
-        t[M12 + l] = m12 if inside else i * u * f
-        t[M22 + l] = m22 if inside else i * f * f
+        g11, g12, g22, y1, y2 = t[G11 + l], t[G12 + l], t[G22 + l], t[Y1 + l], t[Y2 + l]
+        t[A + l], t[C + l], t[M11 + l], t[M12 + l], t[M22 + l] = best_amplitudes(g11, g12, g22, y1, y2, f_low, f_high)
 
 
 @njit(**LANE_JIT)
 def amplitudes_known_s0(t, s0, f_low, f_high):
-    """Best fraction in f_low..f_high with a + c = S0 (a row of `t`-like lanes), and M along the direction (-1, 1)."""
+    """`best_fraction` of all lanes; s0 (LANES,)."""
     for l in range(L):
-        g11, g12, g22 = t[G11 + l], t[G12 + l], t[G22 + l]
-        column = max(g11 - g12 - g12 + g22, FLOOR * (g11 + g22))
-        s = s0[l]
-        c = (t[Y2 + l] - t[Y1 + l] - s * (g12 - g11)) / column
-        inside = (c > f_low * s) & (c < f_high * s)
-        c = min(max(c, f_low * s), f_high * s)
-        m = ONE / column if inside else ZERO
-        t[A + l] = s - c
-        t[C + l] = c
-        t[M11 + l] = m
-        t[M12 + l] = -m
-        t[M22 + l] = m
+        g11, g12, g22, y1, y2 = t[G11 + l], t[G12 + l], t[G22 + l], t[Y1 + l], t[Y2 + l]
+        t[A + l], t[C + l], t[M11 + l], t[M12 + l], t[M22 + l] = best_fraction(g11, g12, g22, y1, y2, s0[l], f_low, f_high)
 
 
 @njit(**LANE_JIT)
@@ -148,72 +166,109 @@ def residuals(w, t, b):
 
 
 @njit(**LANE_JIT)
+def slopes(p, amplitude, m, weighted, residual):
+    """Gradient and Hessian of ½ Σ r² in (D, log D*) with the amplitudes projected out, at a point with D* = p.
+
+    amplitude: (a, c); m: (m11, m12, m22); weighted: the six sums A11 .. B22; residual: the six sums R1 .. RBB2.
+    Returns gd, gp, hdd, hdp, hpp, the Gauss-Newton diagonal sd, sp, and a, c corrected for what rounding left.
+    """
+    a, c = amplitude
+    m11, m12, m22 = m
+    a11, a12, a22, b11, b12, b22 = weighted
+    r1, r2, rb1, rb2, rbb1, rbb2 = residual
+    rb2 = p * rb2
+    # mixed derivatives of ½ Σ r² along (a, c) and D, (a, c) and log D*
+    had, hcd = rb1 - a * a11, -a * a12
+    hap, hcp = -c * p * a12, rb2 - c * p * a22
+    # rounding leaves the amplitudes slightly off: r1, r2 tell how much, and M takes it into the gradient
+    gd = a * rb1 + bilinear2(had, hcd, m11, m12, m22, r1, r2)
+    gp = c * rb2 + bilinear2(hap, hcp, m11, m12, m22, r1, r2)
+    sd = a * a * b11
+    sp = c * c * p * p * b22
+    hdd = sd - a * rbb1 - bilinear2(had, hcd, m11, m12, m22, had, hcd)
+    hpp = sp + c * rb2 - c * p * p * rbb2 - bilinear2(hap, hcp, m11, m12, m22, hap, hcp)
+    hdp = a * c * p * b12 - bilinear2(had, hcd, m11, m12, m22, hap, hcp)
+    return gd, gp, hdd, hdp, hpp, max(sd, TINY), max(sp, TINY), a + m11 * r1 + m12 * r2, c + m12 * r1 + m22 * r2
+
+
+@njit(**LANE_JIT)
+def damping(factor, better):
+    """The next damping factor: less after a better point (0 when small), more after a worse one."""
+    grown = max(factor * np.float32(8.0), np.float32(1e-2))
+    shrunk = factor * np.float32(0.1)
+    shrunk = shrunk if shrunk > np.float32(1e-4) else ZERO
+    return shrunk if better else grown
+
+
+@njit(**LANE_JIT)
 def judge(t):
     """Keep the trial point where it is no worse than the best, with its gradient and Hessian in (D, log D*)."""
     for l in range(L):
-        a, c, p = t[A + l], t[C + l], t[P + l]
-        m11, m12, m22 = t[M11 + l], t[M12 + l], t[M22 + l]
-        r1, r2 = t[R1 + l], t[R2 + l]
-        rb1, rb2 = t[RB1 + l], p * t[RB2 + l]
-        # mixed derivatives of ½ Σ r² along (a, c) and D, (a, c) and log D*
-        had, hcd = rb1 - a * t[A11 + l], -a * t[A12 + l]
-        hap, hcp = -c * p * t[A12 + l], rb2 - c * p * t[A22 + l]
-        # rounding leaves the amplitudes slightly off: r1, r2 tell how much, and M takes it into the gradient
-        gd = a * rb1 + bilinear2(had, hcd, m11, m12, m22, r1, r2)
-        gp = c * rb2 + bilinear2(hap, hcp, m11, m12, m22, r1, r2)
-        sd = a * a * t[B11 + l]
-        sp = c * c * p * p * t[B22 + l]
-        hdd = sd - a * t[RBB1 + l] - bilinear2(had, hcd, m11, m12, m22, had, hcd)
-        hpp = sp + c * rb2 - c * p * p * t[RBB2 + l] - bilinear2(hap, hcp, m11, m12, m22, hap, hcp)
-        hdp = a * c * p * t[B12 + l] - bilinear2(had, hcd, m11, m12, m22, hap, hcp)
+        p = t[P + l]
+        m = (t[M11 + l], t[M12 + l], t[M22 + l])
+        weighted = (t[A11 + l], t[A12 + l], t[A22 + l], t[B11 + l], t[B12 + l], t[B22 + l])
+        residual = (t[R1 + l], t[R2 + l], t[RB1 + l], t[RB2 + l], t[RBB1 + l], t[RBB2 + l])
+        gd, gp, hdd, hdp, hpp, sd, sp, a, c = slopes(p, (t[A + l], t[C + l]), m, weighted, residual)
         better = t[RR + l] <= t[BRR + l]
         t[BRR + l] = t[RR + l] if better else t[BRR + l]
         t[BD + l] = t[D + l] if better else t[BD + l]
         t[BP + l] = p if better else t[BP + l]
-        t[BA + l] = a + m11 * r1 + m12 * r2 if better else t[BA + l]
-        t[BC + l] = c + m12 * r1 + m22 * r2 if better else t[BC + l]
+        t[BA + l] = a if better else t[BA + l]
+        t[BC + l] = c if better else t[BC + l]
         t[GD + l] = gd if better else t[GD + l]
         t[GP + l] = gp if better else t[GP + l]
         t[HDD + l] = hdd if better else t[HDD + l]
         t[HDP + l] = hdp if better else t[HDP + l]
         t[HPP + l] = hpp if better else t[HPP + l]
-        t[SD + l] = max(sd, TINY) if better else t[SD + l]
-        t[SP + l] = max(sp, TINY) if better else t[SP + l]
-        grown = max(t[LAMBDA + l] * np.float32(8.0), np.float32(1e-2))
-        shrunk = t[LAMBDA + l] * np.float32(0.1)
-        shrunk = shrunk if shrunk > np.float32(1e-4) else ZERO
-        t[LAMBDA + l] = shrunk if better else grown
+        t[SD + l] = sd if better else t[SD + l]
+        t[SP + l] = sp if better else t[SP + l]
+        t[LAMBDA + l] = damping(t[LAMBDA + l], better)
+
+
+@njit(**LANE_JIT)
+def newton_step(d, p, slope, factor, least, box):
+    """Next trial point (D, D*) by a damped Newton step in the box, and whether it promises no more than `least`.
+
+    slope: gd, gp, hdd, hdp, hpp, sd, sp of `slopes` at the best point (d, p); factor: damping; box: bounds of D and D*.
+    The Hessian is scaled by the Gauss-Newton diagonal; where it is indefinite, its eigenvalues are shifted to be
+    positive. A variable at its bound with the gradient pointing outwards is held.
+    """
+    gd, gp, hdd, hdp, hpp, sd, sp = slope
+    d_low, d_high, p_low, p_high = box
+    hold_d = ((d <= d_low) & (gd >= ZERO)) | ((d >= d_high) & (gd <= ZERO))
+    hold_p = ((p <= p_low) & (gp >= ZERO)) | ((p >= p_high) & (gp <= ZERO))
+    id_, ip = ONE / np.sqrt(sd), ONE / np.sqrt(sp)
+    gd = ZERO if hold_d else gd * id_
+    gp = ZERO if hold_p else gp * ip
+    hdd = ONE if hold_d else hdd * id_ * id_
+    hpp = ONE if hold_p else hpp * ip * ip
+    hdp = ZERO if hold_d | hold_p else hdp * id_ * ip
+    half = HALF * (hdd - hpp)
+    lowest = HALF * (hdd + hpp) - np.sqrt(half * half + hdp * hdp)
+    shift = factor + max(-(lowest + lowest), ZERO) + np.float32(1e-7)
+    i11, i12, i22 = inverse2(hdd + shift, hdp, hpp + shift, FLOOR * np.float32(0.1))
+    step_d = -(i11 * gd + i12 * gp)
+    step_p = -(i12 * gd + i22 * gp)
+    new_d = min(max(d + step_d * id_, d_low), d_high)
+    new_p = min(max(p * exp32(min(max(step_p * ip, -ONE), ONE)), p_low), p_high)
+    promised = -(gd * step_d + gp * step_p) - HALF * (hdd * step_d * step_d + hpp * step_p * step_p)
+    promised -= hdp * step_d * step_p
+    return new_d, new_p, (promised <= least) | ((new_d == d) & (new_p == p))
+
+
+@njit(**LANE_JIT)
+def negligible(tolerance, squares, total):
+    """The promise [½ Σ r²] that is too small to go on for: Σ r² = `squares`, Σ y² = `total`."""
+    return max(tolerance * squares, np.float32(1e-13) * total)
 
 
 @njit(**LANE_JIT)
 def step(t, d_low, d_high, p_low, p_high, tolerance):
-    """Next trial point: a damped Newton step in the box, from the best point; DONE where it promises too little.
-
-    The Hessian is scaled by the Gauss-Newton diagonal; where it is indefinite, its eigenvalues are shifted to be
-    positive. A variable at its bound with the gradient pointing outwards is held.
-    """
+    """`newton_step` of all lanes; DONE where it promises too little."""
     for l in range(L):
-        d, p = t[BD + l], t[BP + l]
-        gd, gp = t[GD + l], t[GP + l]
-        hold_d = ((d <= d_low) & (gd >= ZERO)) | ((d >= d_high) & (gd <= ZERO))
-        hold_p = ((p <= p_low) & (gp >= ZERO)) | ((p >= p_high) & (gp <= ZERO))
-        id_, ip = ONE / np.sqrt(t[SD + l]), ONE / np.sqrt(t[SP + l])
-        gd = ZERO if hold_d else gd * id_
-        gp = ZERO if hold_p else gp * ip
-        hdd = ONE if hold_d else t[HDD + l] * id_ * id_
-        hpp = ONE if hold_p else t[HPP + l] * ip * ip
-        hdp = ZERO if hold_d | hold_p else t[HDP + l] * id_ * ip
-        half = HALF * (hdd - hpp)
-        lowest = HALF * (hdd + hpp) - np.sqrt(half * half + hdp * hdp)
-        shift = t[LAMBDA + l] + max(-(lowest + lowest), ZERO) + np.float32(1e-7)
-        i11, i12, i22 = inverse2(hdd + shift, hdp, hpp + shift, FLOOR * np.float32(0.1))
-        sd = -(i11 * gd + i12 * gp)
-        sp = -(i12 * gd + i22 * gp)
-        new_d = min(max(d + sd * id_, d_low), d_high)
-        new_p = min(max(p * exp32(min(max(sp * ip, -ONE), ONE)), p_low), p_high)
-        promised = -(gd * sd + gp * sp) - HALF * (hdd * sd * sd + hpp * sp * sp) - hdp * sd * sp
-        small = promised <= max(tolerance * t[BRR + l], np.float32(1e-13) * t[YY + l])
-        t[DONE + l] = ONE if small | ((new_d == d) & (new_p == p)) else ZERO
+        slope = (t[GD + l], t[GP + l], t[HDD + l], t[HDP + l], t[HPP + l], t[SD + l], t[SP + l])
+        least = negligible(tolerance, t[BRR + l], t[YY + l])
+        box = (d_low, d_high, p_low, p_high)
+        t[D + l], t[P + l], done = newton_step(t[BD + l], t[BP + l], slope, t[LAMBDA + l], least, box)
+        t[DONE + l] = ONE if done else ZERO
         t[COUNT + l] += ONE
-        t[D + l] = new_d
-        t[P + l] = new_p
