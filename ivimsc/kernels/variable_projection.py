@@ -21,6 +21,8 @@ from ivimsc.kernels.small_matrices import bilinear2, inverse2
 
 __all__ = [
     "ROWS",
+    "add_products",
+    "add_residual",
     "amplitudes",
     "best_amplitudes",
     "best_fraction",
@@ -53,6 +55,27 @@ ROWS = 41
 
 
 @njit(**LANE_JIT)
+def add_products(sums, y, e1, e2, b):
+    """The sums G11 .. B22, Y1, Y2 with one b-value more."""
+    g11, g12, g22, a11, a12, a22, b11, b12, b22, y1, y2 = sums
+    p11, p12, p22, bb = e1 * e1, e1 * e2, e2 * e2, b * b
+    return (
+        g11 + p11, g12 + p12, g22 + p22, a11 + b * p11, a12 + b * p12, a22 + b * p22,
+        b11 + bb * p11, b12 + bb * p12, b22 + bb * p22, y1 + y * e1, y2 + y * e2,
+    )  # fmt: skip
+
+
+@njit(**LANE_JIT)
+def add_residual(sums, a, c, y, e1, e2, b):
+    """The sums R1 .. RBB2, RR with one b-value more."""
+    s1, s2, sb1, sb2, sbb1, sbb2, rr = sums
+    r = y - a * e1 - c * e2
+    r1, r2 = r * e1, r * e2
+    rb1, rb2 = r1 * b, r2 * b
+    return s1 + r1, s2 + r2, sb1 + rb1, sb2 + rb2, sbb1 + rb1 * b, sbb2 + rb2 * b, rr + r * r
+
+
+@njit(**LANE_JIT)
 def exponentials(w, t, b):
     """e1 and e2 at the trial point into `w`, and every sum over b that does not need the amplitudes."""
     for k in range(G11, R1):
@@ -60,25 +83,19 @@ def exponentials(w, t, b):
     for i in range(len(b)):
         row = w[i]
         bi = b[i]
-        bb = bi * bi
         for l in range(L):
-            y = row[l]
             e1 = exp32(-bi * t[D + l])
             e2 = exp32(-bi * t[P + l])
             row[L + l] = e1
             row[2 * L + l] = e2
-            t[Y1 + l] += y * e1
-            t[Y2 + l] += y * e2
-            g11, g12, g22 = e1 * e1, e1 * e2, e2 * e2
-            t[G11 + l] += g11
-            t[G12 + l] += g12
-            t[G22 + l] += g22
-            t[A11 + l] += bi * g11
-            t[A12 + l] += bi * g12
-            t[A22 + l] += bi * g22
-            t[B11 + l] += bb * g11
-            t[B12 + l] += bb * g12
-            t[B22 + l] += bb * g22
+            sums = (
+                t[G11 + l], t[G12 + l], t[G22 + l], t[A11 + l], t[A12 + l], t[A22 + l],
+                t[B11 + l], t[B12 + l], t[B22 + l], t[Y1 + l], t[Y2 + l],
+            )  # fmt: skip
+            (
+                t[G11 + l], t[G12 + l], t[G22 + l], t[A11 + l], t[A12 + l], t[A22 + l],
+                t[B11 + l], t[B12 + l], t[B22 + l], t[Y1 + l], t[Y2 + l],
+            ) = add_products(sums, row[l], e1, e2, bi)  # fmt: skip
 
 
 @njit(**LANE_JIT)
@@ -149,20 +166,10 @@ def residuals(w, t, b):
         row = w[i]
         bi = b[i]
         for l in range(L):
-            e1 = row[L + l]
-            e2 = row[2 * L + l]
-            r = row[l] - t[A + l] * e1 - t[C + l] * e2
-            t[RR + l] += r * r
-            r1 = r * e1
-            r2 = r * e2
-            t[R1 + l] += r1
-            t[R2 + l] += r2
-            r1 *= bi
-            r2 *= bi
-            t[RB1 + l] += r1
-            t[RB2 + l] += r2
-            t[RBB1 + l] += r1 * bi
-            t[RBB2 + l] += r2 * bi
+            sums = (t[R1 + l], t[R2 + l], t[RB1 + l], t[RB2 + l], t[RBB1 + l], t[RBB2 + l], t[RR + l])
+            t[R1 + l], t[R2 + l], t[RB1 + l], t[RB2 + l], t[RBB1 + l], t[RBB2 + l], t[RR + l] = add_residual(
+                sums, t[A + l], t[C + l], row[l], row[L + l], row[2 * L + l], bi
+            )
 
 
 @njit(**LANE_JIT)
