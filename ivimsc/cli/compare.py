@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 def compare(
     voxels: Path = typer.Argument(..., metavar="VOXELS.h5", help="The voxel store that was fitted."),
     fits: list[Path] = typer.Argument(..., metavar="ESTIMATES.h5…", help="Estimate stores of its fits."),
-    out: Path = typer.Option(None, metavar="DIR", help="Folder for the CSV file and the figures (default: beside the first fit)."),
+    out: Path = typer.Option(
+        None, metavar="DIR", help="Folder for the CSV file and the figures (default: beside the first fit)."
+    ),
     no_bound: bool = typer.Option(False, "--no-bound", help="Leave out the bounds (they take seconds)."),
     tissues: bool = typer.Option(False, "--tissues", help="Print the tables of every tissue, not of all voxels alone."),
     threads: int = typer.Option(None, help="CPU threads (default: all cores)."),
@@ -69,9 +71,13 @@ def _table(rows, columns: tuple[str, ...]) -> None:
     for key in dict.fromkeys((row.tissue, row.parameter, row.unit) for row in rows):
         tissue, parameter, unit = key
         members = [row for row in rows if (row.tissue, row.parameter, row.unit) == key]
-        table = Table(title=f"{parameter} [{unit}], {tissue}, {members[0].voxels:,} voxels", title_justify="left", box=None)
+        table = Table(
+            title=f"{parameter} [{unit}], {tissue}, {members[0].voxels:,} voxels", title_justify="left", box=None
+        )
         for column in columns:
-            table.add_column(column.replace("_", " "), justify="left" if column in ("method", "first", "second") else "right")
+            table.add_column(
+                column.replace("_", " "), justify="left" if column in ("method", "first", "second") else "right"
+            )
         for row in members:
             table.add_row(*(_cell(getattr(row, column)) for column in columns))
         console.print(table)

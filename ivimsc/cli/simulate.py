@@ -13,7 +13,9 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    phantom: str = typer.Option(None, help="uniform, placenta, brain, abdomen, cohort-train, cohort-test or cohort-3t."),
+    phantom: str = typer.Option(
+        None, help="uniform, placenta, brain, abdomen, cohort-train, cohort-test or cohort-3t."
+    ),
     source: Path = typer.Option(
         None, "--from", metavar="ESTIMATES.h5", help="Fitted maps as truth, instead of a phantom."
     ),

@@ -64,15 +64,23 @@ def _density(axes: Axes, x: NDArray, y: NDArray, xs: tuple[float, float], ys: tu
     axes.set(xlim=xs, ylim=ys, facecolor="#f4f4f4")
 
 
-def _scatter(axes: Axes, p: Parameter, a: NDArray, b: NDArray, limits: tuple[float, float], names: tuple[str, str]) -> None:
+def _scatter(
+    axes: Axes, p: Parameter, a: NDArray, b: NDArray, limits: tuple[float, float], names: tuple[str, str]
+) -> None:
     _density(axes, a, b, limits, limits)
     axes.plot(limits, limits, color="#d1495b", lw=1)
-    axes.set(xlabel=f"{p.symbol}, {names[0]} [{p.display_unit}]", ylabel=f"{p.symbol}, {names[1]} [{p.display_unit}]", aspect="equal")
+    axes.set(
+        xlabel=f"{p.symbol}, {names[0]} [{p.display_unit}]",
+        ylabel=f"{p.symbol}, {names[1]} [{p.display_unit}]",
+        aspect="equal",
+    )
     if len(a) > 1:
         axes.set_title(f"RMS difference {np.sqrt(np.mean((b - a) ** 2)):.3g} {p.display_unit}", fontsize=10)
 
 
-def _bland_altman(axes: Axes, p: Parameter, a: NDArray, b: NDArray, limits: tuple[float, float], names: tuple[str, str]) -> None:
+def _bland_altman(
+    axes: Axes, p: Parameter, a: NDArray, b: NDArray, limits: tuple[float, float], names: tuple[str, str]
+) -> None:
     half = 0.5 * (limits[1] - limits[0])
     _density(axes, (a + b) / 2, b - a, limits, (-half, half))
     axes.set(xlabel=f"mean of both [{p.display_unit}]", ylabel=f"{names[1]} - {names[0]} [{p.display_unit}]")

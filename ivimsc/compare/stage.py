@@ -44,7 +44,9 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
 
 
-def compare(voxels: VoxelStore, fits: list[EstimateStore], launch: Launch, bound: bool = True, seed: int = 0) -> Comparison:
+def compare(
+    voxels: VoxelStore, fits: list[EstimateStore], launch: Launch, bound: bool = True, seed: int = 0
+) -> Comparison:
     """Compare fits of one voxel store.
 
     Parameters
@@ -110,7 +112,9 @@ def _kind(fit: EstimateStore) -> tuple[tuple[float, ...], bool]:
     return tuple(fit.bvalues), fit.options.get("s0") is not None
 
 
-def _bounds(voxels: VoxelStore, named: dict[str, EstimateStore], launch: Launch, seed: int, notes: list[str]) -> dict[tuple, Bound]:
+def _bounds(
+    voxels: VoxelStore, named: dict[str, EstimateStore], launch: Launch, seed: int, notes: list[str]
+) -> dict[tuple, Bound]:
     """The smallest possible error for every kind of fit among those compared."""
     sigma, noise = float(voxels.attrs.get("sigma", 0.0)), voxels.attrs.get("noise")
     if not sigma > 0:
@@ -152,7 +156,17 @@ def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dic
             mse, error = best[kind][0][i], best[kind][1][i]
             rows.append(bound_row(tissue, f"Cramér-Rao bound{suffix}", p, lowest[kind][i], true[p.key], mse))
             rows.append(bound_row(tissue, f"smallest possible{suffix}", p, mse, true[p.key], mse, error))
-            rows.append(bound_row(tissue, f"the same, noise-free signals{suffix}", p, free[kind][0][i], true[p.key], mse, free[kind][1][i]))
+            rows.append(
+                bound_row(
+                    tissue,
+                    f"the same, noise-free signals{suffix}",
+                    p,
+                    free[kind][0][i],
+                    true[p.key],
+                    mse,
+                    free[kind][1][i],
+                )
+            )
         for name, fit in named.items():
             mse = best[_kind(fit)][0][i] if best else float("nan")
             rows.append(error_row(tissue, name, p, fit[p.key][inside], true[p.key], mse))

@@ -74,14 +74,30 @@ def error_row(tissue: str, method: str, p: Parameter, found: NDArray, true: NDAr
     return Row(*about, float(error.mean()), float(error.std()), mse**0.5, mse, r2, ratio)
 
 
-def bound_row(tissue: str, name: str, p: Parameter, mse: float, true: NDArray, best: float, mse_error: float = NONE) -> Row:
+def bound_row(
+    tissue: str, name: str, p: Parameter, mse: float, true: NDArray, best: float, mse_error: float = NONE
+) -> Row:
     """A row for a bound, whose mean squared error is `mse` [API units²]."""
     square = p.display_scale**2
     spread = float(np.var(np.asarray(true, np.float64))) * square
     r2 = 1 - mse * square / spread if spread > 0 and np.isfinite(mse) else NONE
     rmse = max(mse, 0.0) ** 0.5 * p.display_scale
     ratio = mse / best if best > 0 else NONE
-    return Row(tissue, name, p.symbol, p.display_unit, len(true), 0, NONE, NONE, rmse, mse * square, r2, ratio, mse_error * square)
+    return Row(
+        tissue,
+        name,
+        p.symbol,
+        p.display_unit,
+        len(true),
+        0,
+        NONE,
+        NONE,
+        rmse,
+        mse * square,
+        r2,
+        ratio,
+        mse_error * square,
+    )
 
 
 def agreement_row(tissue: str, names: tuple[str, str], p: Parameter, first: NDArray, second: NDArray) -> Agreement:

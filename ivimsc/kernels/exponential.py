@@ -6,10 +6,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ivimsc.kernels.compiling import LANE_JIT
+from ivimsc.kernels.compiling import JIT, LANE_JIT
 from ivimsc.kernels.lanes import LANES, exp32
 
-__all__ = ["DecayGrid", "fit_decay", "make_decay_grid"]
+__all__ = [
+    "NEWTON_STEPS",
+    "DecayGrid",
+    "decay_amplitude",
+    "fit_decay",
+    "into_cone",
+    "line_at_zero",
+    "make_decay_grid",
+    "newton_rate",
+]
 
 L = LANES
 ZERO, ONE, TINY = np.float32(0.0), np.float32(1.0), np.float32(1e-30)
@@ -57,6 +66,26 @@ def _bracket(w, grid, t, rate, low, high):
 
 
 @njit(**LANE_JIT)
+def decay_amplitude(y, g):
+    """Best amplitude >= 0 for Σ y e = y and Σ e e = g."""
+    return max(y, ZERO) / max(g, TINY)
+
+
+@njit(**LANE_JIT)
+def newton_rate(rate, a, weighted, first, second, low, high):
+    """One Newton step of the projected cost along the rate, kept in low..high.
+
+    a: amplitude; weighted: Σ e e, b e e, b² e e; first, second: Σ b e r, b² e r.
+    """
+    g, bg, bbg = weighted
+    mixed = first - a * bg
+    curvature = a * a * bbg - a * second - mixed * mixed / max(g, TINY)
+    fallback = a * a * bbg - a * a * bg * bg / max(g, TINY)  # Gauss-Newton, never negative
+    step = a * first / max(curvature if curvature > ZERO else fallback, TINY)
+    return min(max(rate - step, low), high)
+
+
+@njit(**LANE_JIT)
 def _amplitude(w, b, rate, amplitude, t):
     """Best amplitude at `rate`, and the sums of e e, b e e, b² e e into t[0..2]."""
     for k in range(4):
@@ -74,7 +103,7 @@ def _amplitude(w, b, rate, amplitude, t):
             a[l] += bi * e * e
             bb[l] += bi * bi * e * e
     for l in range(L):
-        amplitude[l] = max(y1[l], ZERO) / max(g[l], TINY)
+        amplitude[l] = decay_amplitude(y1[l], g[l])
 
 
 @njit(**LANE_JIT)
@@ -93,12 +122,8 @@ def _newton(w, b, rate, amplitude, low, high, t):
             first[l] += r
             second[l] += bi * r
     for l in range(L):
-        a = amplitude[l]
-        mixed = first[l] - a * t[1, l]
-        curvature = a * a * t[2, l] - a * second[l] - mixed * mixed / max(t[0, l], TINY)
-        fallback = a * a * t[2, l] - a * a * t[1, l] * t[1, l] / max(t[0, l], TINY)  # Gauss-Newton, never negative
-        step = a * first[l] / max(curvature if curvature > ZERO else fallback, TINY)
-        rate[l] = min(max(rate[l] - step, low[l]), high[l])
+        weighted = (t[0, l], t[1, l], t[2, l])
+        rate[l] = newton_rate(rate[l], amplitude[l], weighted, first[l], second[l], low[l], high[l])
 
 
 @njit(**LANE_JIT)
@@ -110,3 +135,28 @@ def fit_decay(w, grid, rate, amplitude, t):
         _amplitude(w, grid.b, rate, amplitude, t)
         _newton(w, grid.b, rate, amplitude, low, high, t)
     _amplitude(w, grid.b, rate, amplitude, t)
+
+
+@njit(**JIT)
+def line_at_zero(w, b, lane):
+    """exp() of the straight line through the logarithms of a signal, at b = 0; NaN where a signal is not positive."""
+    n = len(b)
+    mean_b, mean_y = 0.0, 0.0
+    for i in range(n):
+        if not w[i, lane] > 0:
+            return np.float32(np.nan)
+        mean_b += b[i] / n
+        mean_y += np.log(w[i, lane]) / n
+    above, below = 0.0, 0.0
+    for i in range(n):
+        above += (b[i] - mean_b) * (np.log(w[i, lane]) - mean_y)
+        below += (b[i] - mean_b) ** 2
+    return np.float32(np.exp(mean_y - above / below * mean_b))
+
+
+@njit(**JIT)
+def into_cone(tissue, blood, f_low, f_high):
+    """The amplitude of blood, brought to a fraction of the total in f_low..f_high."""
+    most = min(f_high, np.float32(1.0 - 1e-6))
+    blood = max(blood, tissue * f_low / (ONE - f_low))
+    return min(blood, tissue * most / (ONE - most)) if tissue > 0 else blood

@@ -233,5 +233,3 @@ def estimate_noise(population: Population, theta: NDArray[np.float64], launch: L
         if abs(sigma - before) <= TOLERANCE * sigma:
             break
     return sigma
-
-

@@ -17,7 +17,7 @@ from ivimsc.kernels.compiling import JIT, LANE_JIT
 from ivimsc.kernels.lanes import LANES
 from ivimsc.kernels.scaling import load_scaled
 
-__all__ = ["STARTS", "StartTable", "find_starts", "make_start_table"]
+__all__ = ["STARTS", "StartTable", "explained", "find_starts", "insert_peak", "make_start_table"]
 
 L = LANES
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
@@ -88,7 +88,7 @@ def _products(w, columns, sums):
 
 
 @njit(**LANE_JIT)
-def _explained(s1, s2, y2, node, p_inverse, pair, f_low, f_high):
+def explained(s1, s2, y2, node, p_inverse, pair, f_low, f_high):
     """(Part of Σ y² that one pair explains, the D where it does), for the products of a signal with q1, q2 and e2."""
     d, half_step, k1, k2, d_inverse = node
     r1, r2, apart, u1, u2, v1, v2 = pair
@@ -127,12 +127,24 @@ def _profile(table, sums1, sums2, sums3, gain, partner):
             c0, c1, c2, c3, c4, c5, c6 = table.pairs[k, j]
             e0, e1, e2, e3, e4, e5, e6 = table.pairs[k, j + 1]
             for l in range(L):
-                left, d_left = _explained(s1[l], s2[l], y2[l], (a0, a1, a2, a3, a4), p_inverse, (c0, c1, c2, c3, c4, c5, c6), f_low, f_high)  # fmt: skip
-                right, d_right = _explained(s1[L + l], s2[L + l], y2[l], (b0, b1, b2, b3, b4), p_inverse, (e0, e1, e2, e3, e4, e5, e6), f_low, f_high)  # fmt: skip
+                left, d_left = explained(s1[l], s2[l], y2[l], (a0, a1, a2, a3, a4), p_inverse, (c0, c1, c2, c3, c4, c5, c6), f_low, f_high)  # fmt: skip
+                right, d_right = explained(s1[L + l], s2[L + l], y2[l], (b0, b1, b2, b3, b4), p_inverse, (e0, e1, e2, e3, e4, e5, e6), f_low, f_high)  # fmt: skip
                 best = max(left, right)
                 d_best = d_right if right > left else d_left
                 partner_k[l] = d_best if best > top[l] else partner_k[l]
                 top[l] = max(best, top[l])
+
+
+@njit(**LANE_JIT)
+def insert_peak(peaks, before, here, after, d, p):
+    """Peaks (gain, gain, D, D*, D, D*: the two highest, highest first) with the point (d, p) where it is a local maximum."""
+    top, next_, d1, p1, d2, p2 = peaks
+    g = here if (here >= before) & (here > after) else -ONE
+    first, second = g > top, g > next_
+    next_ = top if first else max(g, next_)
+    d2 = d1 if first else (d if second else d2)
+    p2 = p1 if first else (p if second else p2)
+    return max(g, top), next_, d if first else d1, p if first else p1, d2, p2
 
 
 @njit(**LANE_JIT)
@@ -146,14 +158,10 @@ def _peaks(p, gain, partner, t, starts):
         p_here = p[k - 1, 0]
         before, here, after, d_here = gain[k - 1], gain[k], gain[k + 1], partner[k]
         for l in range(L):
-            g = here[l] if (here[l] >= before[l]) & (here[l] > after[l]) else -ONE
-            first, second = g > t[l], g > t[L + l]
-            t[L + l] = t[l] if first else max(g, t[L + l])
-            starts[2 * L + l] = starts[l] if first else (d_here[l] if second else starts[2 * L + l])
-            starts[3 * L + l] = starts[L + l] if first else (p_here if second else starts[3 * L + l])
-            t[l] = max(g, t[l])
-            starts[l] = d_here[l] if first else starts[l]
-            starts[L + l] = p_here if first else starts[L + l]
+            peaks = (t[l], t[L + l], starts[l], starts[L + l], starts[2 * L + l], starts[3 * L + l])
+            t[l], t[L + l], starts[l], starts[L + l], starts[2 * L + l], starts[3 * L + l] = insert_peak(
+                peaks, before[l], here[l], after[l], d_here[l], p_here
+            )
 
 
 @njit(**JIT)

@@ -154,7 +154,9 @@ def amplitudes_known_s0(t, s0, f_low, f_high):
     """`best_fraction` of all lanes; s0 (LANES,)."""
     for l in range(L):
         g11, g12, g22, y1, y2 = t[G11 + l], t[G12 + l], t[G22 + l], t[Y1 + l], t[Y2 + l]
-        t[A + l], t[C + l], t[M11 + l], t[M12 + l], t[M22 + l] = best_fraction(g11, g12, g22, y1, y2, s0[l], f_low, f_high)
+        t[A + l], t[C + l], t[M11 + l], t[M12 + l], t[M22 + l] = best_fraction(
+            g11, g12, g22, y1, y2, s0[l], f_low, f_high
+        )
 
 
 @njit(**LANE_JIT)

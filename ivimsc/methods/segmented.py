@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.kernels.compiling import JIT
-from ivimsc.kernels.exponential import fit_decay, make_decay_grid
+from ivimsc.kernels.exponential import fit_decay, into_cone, line_at_zero, make_decay_grid
 from ivimsc.kernels.finish import Limits, finish
 from ivimsc.kernels.lanes import LANES, exp32
 from ivimsc.kernels.launch import Launch, run_blocks
@@ -62,30 +62,13 @@ class Options:
 
 
 @njit(**JIT)
-def _line_at_zero(w, b, lane):
-    """exp() of the straight line through the logarithms of a signal, at b = 0; NaN where a signal is not positive."""
-    n = len(b)
-    mean_b, mean_y = 0.0, 0.0
-    for i in range(n):
-        if not w[i, lane] > 0:
-            return np.float32(np.nan)
-        mean_b += b[i] / n
-        mean_y += np.log(w[i, lane]) / n
-    above, below = 0.0, 0.0
-    for i in range(n):
-        above += (b[i] - mean_b) * (np.log(w[i, lane]) - mean_y)
-        below += (b[i] - mean_b) ** 2
-    return np.float32(np.exp(mean_y - above / below * mean_b))
-
-
-@njit(**JIT)
 def _fit_lanes(w, b, n_low, high, low, loglinear, limits, t, out):
     """Fit 16 signals w (b, LANES): out (5, LANES) receives amplitudes of tissue and blood, D, D*, Σ r²."""
     tissue, blood, d, p, squares = out[0], out[1], out[2], out[3], out[4]
     fit_decay(w[n_low:], high, d, tissue, t)
     if loglinear:
         for l in range(L):
-            blood[l] = max(_line_at_zero(w, b[:n_low], l) - tissue[l], np.float32(0.0))
+            blood[l] = max(line_at_zero(w, b[:n_low], l) - tissue[l], np.float32(0.0))
             p[l] = min(max(np.float32(10.0) * d[l], limits.p_low), limits.p_high)
     else:
         for i in range(n_low):
@@ -94,10 +77,7 @@ def _fit_lanes(w, b, n_low, high, low, loglinear, limits, t, out):
         fit_decay(w[:n_low], low, p, blood, t)
     for l in range(L):
         squares[l] = np.float32(0.0)
-        least, most = limits.f_low, min(limits.f_high, np.float32(1.0 - 1e-6))
-        blood[l] = max(blood[l], tissue[l] * least / (np.float32(1.0) - least))
-        if tissue[l] > 0:
-            blood[l] = min(blood[l], tissue[l] * most / (np.float32(1.0) - most))
+        blood[l] = into_cone(tissue[l], blood[l], limits.f_low, limits.f_high)
     for i in range(len(b)):
         removed = i < n_low and not loglinear
         for l in range(L):
