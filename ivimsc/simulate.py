@@ -295,7 +295,12 @@ def _simulate(block: Block, first: int, b: NDArray, sigma: float, noise: str, se
     signals = np.empty((len(block.tissue), len(b)), np.float32)
     truth = tuple(block.truth[parameter.key] for parameter in PARAMETERS)
     kind = NOISES.index(noise)
-    run_blocks(launch, _acquire, len(signals), truth, first, b, sigma, kind, seed, signals, block=4 * BLOCK)
+    if launch.on_gpu:
+        from ivimsc.kernels.cuda.simulating import acquire  # CUDA is loaded only where it runs
+
+        acquire(launch, truth, first, b, sigma, kind, seed, signals)
+    else:
+        run_blocks(launch, _acquire, len(signals), truth, first, b, sigma, kind, seed, signals, block=4 * BLOCK)
     return signals
 
 

@@ -1,5 +1,6 @@
 """Least squares of one exponential, a exp(-b D) with a >= 0, in lanes: a grid of D, then Newton steps in its bracket."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -138,20 +139,20 @@ def fit_decay(w, grid, rate, amplitude, t):
 
 
 @njit(**JIT)
-def line_at_zero(w, b, lane):
-    """exp() of the straight line through the logarithms of a signal, at b = 0; NaN where a signal is not positive."""
+def line_at_zero(y, b):
+    """exp() of the straight line through the logarithms of a signal y (b,), at b = 0; NaN where one is not positive."""
     n = len(b)
     mean_b, mean_y = 0.0, 0.0
     for i in range(n):
-        if not w[i, lane] > 0:
+        if not y[i] > 0:
             return np.float32(np.nan)
         mean_b += b[i] / n
-        mean_y += np.log(w[i, lane]) / n
+        mean_y += math.log(y[i]) / n
     above, below = 0.0, 0.0
     for i in range(n):
-        above += (b[i] - mean_b) * (np.log(w[i, lane]) - mean_y)
+        above += (b[i] - mean_b) * (math.log(y[i]) - mean_y)
         below += (b[i] - mean_b) ** 2
-    return np.float32(np.exp(mean_y - above / below * mean_b))
+    return np.float32(math.exp(mean_y - above / below * mean_b))
 
 
 @njit(**JIT)

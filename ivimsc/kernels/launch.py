@@ -7,23 +7,45 @@ stops it between two blocks. A voxel's result depends on that voxel alone, so ne
 """
 
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from ivimsc.errors import DeviceError, InputError
 
-__all__ = ["BLOCK", "Launch", "choose_device", "run_blocks", "usable_cores"]
+__all__ = ["BLOCK", "ON_CUDA", "Launch", "choose_device", "empty_beside", "find_gpus", "run_blocks", "usable_cores"]
 
 BLOCK = 4096  # voxels per call: long enough to hide the call (about 20 µs), short enough to share out evenly
+ON_CUDA = ("simulate", "segmented", "nlls")  # what has CUDA kernels
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Where a fit runs: device ("cpu") and number of threads."""
+    """Where something runs.
+
+    Attributes
+    ----------
+    device : "cpu", or "cuda:0" and so on
+    threads : CPU threads
+    notes : what was chosen, and what happened to it later (chunks made smaller, say), for the user
+    """
 
     device: str
     threads: int
+    notes: list[str] = field(default_factory=list, compare=False)
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device != "cpu"
+
+    @property
+    def gpu(self) -> int:
+        """Number of the GPU."""
+        return int(self.device.partition(":")[2])
 
 
 def usable_cores() -> int:
@@ -31,26 +53,68 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose_device(device: str = "auto", threads: int | None = None) -> Launch:
+def find_gpus() -> tuple[list[str], str]:
+    """Names of the GPUs that can be used here, and the reason where there are none."""
+    from numba import config
+
+    from ivimsc.kernels.cuda.driver import find_gpus as ask
+
+    return (["Numba's CUDA simulator"], "") if config.ENABLE_CUDASIM else ask()
+
+
+def choose_device(device: str = "auto", threads: int | None = None, task: str | None = None) -> Launch:
     """Decide where to run; a device that is asked for and missing is an error, never a silent fallback.
+
+    Parameters
+    ----------
+    device : "cpu"; "cuda" or "cuda:N", the N-th GPU from 0; "auto": a GPU where one answers, which the notes then say
+    threads : CPU threads; default: all cores
+    task : what is to run, a method's name or "simulate"; None for what runs on the CPU alone
 
     Raises
     ------
     DeviceError
-        for "cuda", which this version has no kernels for, and for unknown names
+        for a GPU that is not there, with the reason; for a task without CUDA kernels; for unknown names
     InputError
         for a number of threads that is not in 1 .. usable cores
     """
-    if device.startswith("cuda"):
-        raise DeviceError(f"--device: found {device!r}, expected auto or cpu: this version has no CUDA kernels")
-    if device not in ("auto", "cpu"):
-        raise DeviceError(f"--device: found {device!r}, expected auto, cpu or cuda")
+    wanted = re.fullmatch(r"(auto|cpu|cuda)(?::(\d+))?", device)
+    if wanted is None or (wanted[2] and wanted[1] != "cuda"):
+        raise DeviceError(f"--device: found {device!r}, expected auto, cpu or cuda (cuda:1 for the second GPU)")
     cores = usable_cores()
     if threads is None:
         threads = cores
     if not 1 <= threads <= cores:
         raise InputError(f"--threads: found {threads}, expected 1 to {cores} (the cores of this machine)")
+    if wanted[1] == "cuda":
+        return _choose_gpu(device, int(wanted[2] or 0), threads, task)
+    names = find_gpus()[0] if wanted[1] == "auto" and task is not None else []
+    if names and task in ON_CUDA:
+        return Launch("cuda:0", threads, [f"device: cuda:0 ({names[0]}), because it answers; --device cpu for the CPU"])
+    if names:
+        return Launch("cpu", threads, [f"device: the CPU, although a GPU answers ({names[0]}): {task} has no CUDA kernels"])
     return Launch("cpu", threads)
+
+
+def _choose_gpu(device: str, index: int, threads: int, task: str | None) -> Launch:
+    names, reason = find_gpus()
+    if not names:
+        raise DeviceError(f"--device: found {device!r}, expected a device that is there: {reason}")
+    if index >= len(names):
+        listed = ", ".join(f"cuda:{k} ({name})" for k, name in enumerate(names))
+        raise DeviceError(f"--device: found {device!r}, expected {listed}")
+    if task is not None and task not in ON_CUDA:
+        raise DeviceError(f"--device: found {device!r} for {task}, expected cpu or auto: CUDA kernels are there for {', '.join(ON_CUDA)}")  # fmt: skip
+    return Launch(f"cuda:{index}", threads, [f"device: cuda:{index} ({names[index]})"])
+
+
+def empty_beside(array: Any, shape: tuple[int, ...], dtype: type) -> Any:
+    """An empty array where `array` is: in host memory, or on the current GPU."""
+    if not hasattr(array, "__cuda_array_interface__"):
+        return np.empty(shape, dtype)
+    from numba import cuda
+
+    return cuda.device_array(shape, dtype)
 
 
 def run_blocks(launch: Launch, kernel: Callable, n: int, *arguments: object, block: int = BLOCK) -> None:

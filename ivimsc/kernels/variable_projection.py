@@ -12,6 +12,8 @@ named below. Constant offsets in one array let LLVM prove that rows do not overl
 functions, which a thread of a GPU (`kernels.cuda.nlls`) calls as well.
 """
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -246,14 +248,14 @@ def newton_step(d, p, slope, factor, least, box):
     d_low, d_high, p_low, p_high = box
     hold_d = ((d <= d_low) & (gd >= ZERO)) | ((d >= d_high) & (gd <= ZERO))
     hold_p = ((p <= p_low) & (gp >= ZERO)) | ((p >= p_high) & (gp <= ZERO))
-    id_, ip = ONE / np.sqrt(sd), ONE / np.sqrt(sp)
+    id_, ip = ONE / math.sqrt(sd), ONE / math.sqrt(sp)
     gd = ZERO if hold_d else gd * id_
     gp = ZERO if hold_p else gp * ip
     hdd = ONE if hold_d else hdd * id_ * id_
     hpp = ONE if hold_p else hpp * ip * ip
     hdp = ZERO if hold_d | hold_p else hdp * id_ * ip
     half = HALF * (hdd - hpp)
-    lowest = HALF * (hdd + hpp) - np.sqrt(half * half + hdp * hdp)
+    lowest = HALF * (hdd + hpp) - math.sqrt(half * half + hdp * hdp)
     shift = factor + max(-(lowest + lowest), ZERO) + np.float32(1e-7)
     i11, i12, i22 = inverse2(hdd + shift, hdp, hpp + shift, FLOOR * np.float32(0.1))
     step_d = -(i11 * gd + i12 * gp)

@@ -10,6 +10,7 @@ Standard errors are the Cramér-Rao bound at the estimate, with the noise of eac
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numba import njit
@@ -20,7 +21,7 @@ from ivimsc.estimates import Estimates
 from ivimsc.kernels.compiling import JIT
 from ivimsc.kernels.finish import Limits, finish
 from ivimsc.kernels.lanes import LANES
-from ivimsc.kernels.launch import Launch, run_blocks
+from ivimsc.kernels.launch import Launch, empty_beside, run_blocks
 from ivimsc.kernels.scaling import load_scaled, scales
 from ivimsc.kernels.start_table import STARTS, StartTable, find_starts, make_start_table
 from ivimsc.kernels.variable_projection import (
@@ -180,14 +181,23 @@ class Fitter:
             "S0: fitted" if options.s0 is None else f"S0: known, {options.s0:g}",
         ]
 
+    @cached_property
+    def _search(self):
+        from ivimsc.kernels.cuda.nlls import Search  # CUDA is loaded only where it runs
+
+        return Search(self.launch, self.b, self.table, self.limits, TOLERANCE)
+
     def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
         """Fit signals (voxel, b); `first` is not used: nothing here is random."""
-        result = np.empty((8, len(signals)), np.float32)
-        outcome = np.empty(len(signals), np.uint8)
         s0, sigma = np.float32(self.options.s0 or 0), np.float32(self.options.sigma or 0)
-        run_blocks(
-            self.launch, _kernel, len(signals), signals, self.b, s0, sigma, self.table, self.limits, result, outcome
-        )
+        result = empty_beside(signals, (8, len(signals)), np.float32)
+        outcome = empty_beside(signals, (len(signals),), np.uint8)
+        if self.launch.on_gpu:
+            self._search.run(signals, s0, sigma, result, outcome)
+        else:
+            run_blocks(
+                self.launch, _kernel, len(signals), signals, self.b, s0, sigma, self.table, self.limits, result, outcome
+            )
         S0, f, D_, Dstar, rmse, fstd, dstd, dstarstd = result
         return Estimates(S0, f, D_, Dstar, rmse, outcome, fstd, dstd, dstarstd)
 

@@ -11,6 +11,7 @@ below the split and takes D* = 10 D, the paper's start value, as it is: it under
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numba import njit
@@ -22,7 +23,7 @@ from ivimsc.kernels.compiling import JIT
 from ivimsc.kernels.exponential import fit_decay, into_cone, line_at_zero, make_decay_grid
 from ivimsc.kernels.finish import Limits, finish
 from ivimsc.kernels.lanes import LANES, exp32
-from ivimsc.kernels.launch import Launch, run_blocks
+from ivimsc.kernels.launch import Launch, empty_beside, run_blocks
 from ivimsc.kernels.scaling import load_scaled, scales
 from ivimsc.methods import VoxelSource
 from ivimsc.physics.parameters import Bounds
@@ -68,7 +69,7 @@ def _fit_lanes(w, b, n_low, high, low, loglinear, limits, t, out):
     fit_decay(w[n_low:], high, d, tissue, t)
     if loglinear:
         for l in range(L):
-            blood[l] = max(line_at_zero(w, b[:n_low], l) - tissue[l], np.float32(0.0))
+            blood[l] = max(line_at_zero(w[:n_low, l], b[:n_low]) - tissue[l], np.float32(0.0))
             p[l] = min(max(np.float32(10.0) * d[l], limits.p_low), limits.p_high)
     else:
         for i in range(n_low):
@@ -132,12 +133,22 @@ class Fitter:
     def _loglinear(self) -> bool:
         return self.options.extrapolation == "loglinear"
 
+    @cached_property
+    def _segments(self):
+        from ivimsc.kernels.cuda.segmented import Segments  # CUDA is loaded only where it runs
+
+        return Segments(self.launch, self.b, self.n_low, self.high, self.low, self._loglinear, self.limits)
+
     def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
         """Fit signals (voxel, b); `first` is not used: nothing here is random."""
-        result = np.empty((8, len(signals)), np.float32)
-        outcome = np.empty(len(signals), np.uint8)
-        run_blocks(self.launch, _kernel, len(signals), signals, self.b, self.n_low, self.high, self.low,
-                   self._loglinear, np.float32(self.options.sigma or 0), self.limits, result, outcome)  # fmt: skip
+        result = empty_beside(signals, (8, len(signals)), np.float32)
+        outcome = empty_beside(signals, (len(signals),), np.uint8)
+        sigma = np.float32(self.options.sigma or 0)
+        if self.launch.on_gpu:
+            self._segments.run(signals, sigma, result, outcome)
+        else:
+            run_blocks(self.launch, _kernel, len(signals), signals, self.b, self.n_low, self.high, self.low,
+                       self._loglinear, sigma, self.limits, result, outcome)  # fmt: skip
         S0, f, D, Dstar, rmse, fstd, dstd, dstarstd = result
         return Estimates(S0, f, D, Dstar, rmse, outcome, fstd, dstd, dstarstd)
 

@@ -1,0 +1,1 @@
+"""The kernels on a GPU: one thread per voxel, from the same formulas as the CPU's lanes."""
