@@ -48,5 +48,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         where = f"{usable_cores()} cores, {platform.machine()}, Python {platform.python_version()}, {packages}"
         command = "python -m pytest " + " ".join(Path(a).as_posix() for a in sys.argv[1:] if not a.startswith("-"))
         text = f"# {_TITLES[name]}\n\nMade by `{command}` on {where}.\n\n{_markdown(rows)}\n"
+        (RESULTS / name).parent.mkdir(parents=True, exist_ok=True)  # cuda/… are in a folder
         (RESULTS / f"{name}.md").write_text(text)
         print(f"\n{text}\nwritten to bench/results/{name}.md")

@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Outcome
 from ivimsc.files import make_folder
 from ivimsc.inputs import inputs_of
-from ivimsc.kernels.launch import BLOCK, Launch, choose_device
+from ivimsc.kernels.launch import BLOCK, Launch, choose_device, is_on_gpu
 from ivimsc.maps import map_paths, map_stem, write_maps
 from ivimsc.methods import load_method, make_options
 from ivimsc.physics.protocol import Protocol, select_bvalues
@@ -34,7 +35,7 @@ def fit_signals(
     signals: ArrayLike,
     bvalues: ArrayLike,
     method: str = "nlls",
-    device: str = "cpu",
+    device: str | None = None,
     threads: int | None = None,
     **options: Any,
 ) -> Estimates:
@@ -42,10 +43,11 @@ def fit_signals(
 
     Parameters
     ----------
-    signals : (…, b) of any real dtype, in any unit; computed in float32
+    signals : (…, b) of any real dtype, in any unit; computed in float32. An array on a GPU (CuPy, torch, anything with
+        ``__cuda_array_interface__``) is fitted there, and the fields of the result stay there: no copy
     bvalues : (b,) in s/mm², in any order; repeats are averaged
     method : name of the method, one of `ivimsc.methods.METHODS`
-    device : "cpu", "cuda" or "auto"
+    device : "cpu", "cuda", "cuda:1" and so on, or "auto"; default: where the signals are
     threads : CPU threads; default: all cores
     options : the method's options, as for ``ivimsc fit --set``
 
@@ -67,21 +69,44 @@ def fit_signals(
     >>> round(float(estimates.f), 3), round(float(estimates.D), 6), round(float(estimates.Dstar), 4)
     (0.3, 0.0016, 0.045)
     """
-    launch = choose_device(device, threads)
-    array = np.asarray(signals)
+    module = load_method(method)
+    array = signals if is_on_gpu(signals) else np.asarray(signals)
+    launch = _launch(array, device, threads, method)
     if array.dtype.kind not in "fiub":
         raise InputError(f"signals: found dtype {array.dtype}, expected real numbers")
     protocol = Protocol.from_volumes(bvalues, "bvalues")
-    if array.ndim == 0 or array.shape[-1] != len(protocol.shell):
-        raise InputError(f"signals: found shape {array.shape}, expected (…, {len(protocol.shell)}), one per b-value")
-    rows = np.ascontiguousarray(protocol.average(array.reshape(-1, array.shape[-1])))
+    shape = tuple(array.shape)
+    if not shape or shape[-1] != len(protocol.shell):
+        raise InputError(f"signals: found shape {shape}, expected (…, {len(protocol.shell)}), one per b-value")
+    if is_on_gpu(array):
+        from ivimsc.kernels.cuda.arrays import rows_of
+
+        rows = rows_of(launch, array, protocol.shell, len(protocol.bvalues))
+    else:
+        rows = np.ascontiguousarray(protocol.average(array.reshape(-1, shape[-1])))
     index = np.zeros((len(rows), 3), np.int32)
     index[:, 0] = np.arange(len(rows))
     voxels = Voxels(rows, protocol.bvalues, index, Geometry((max(len(rows), 1), 1, 1), np.eye(4)))
-    module = load_method(method)
     chosen = make_options(module, options)
     fitter = module.prepare(voxels, chosen, launch, **inputs_of(chosen, voxels, launch))
-    return fitter.fit(rows, 0).reshape(array.shape[:-1])
+    told = len(launch.notes)
+    estimates = fitter.fit(rows, 0).reshape(shape[:-1])
+    for note in launch.notes[told:]:
+        warnings.warn(note, stacklevel=2)
+    return estimates
+
+
+def _launch(array: Any, device: str | None, threads: int | None, method: str) -> Launch:
+    """Where to fit: where it is asked for; where it is not, where the array is."""
+    if not is_on_gpu(array):
+        return choose_device(device or "cpu", threads, method)
+    from ivimsc.kernels.cuda.arrays import gpu_of
+
+    here = gpu_of(array)
+    launch = choose_device(here if device in (None, "auto", "cuda") else device, threads, method)
+    if launch.device != here:
+        raise InputError(f"signals: found on {here}, expected on {launch.device}, which was asked for; copy them there, or leave device out")  # fmt: skip
+    return launch
 
 
 @dataclass(frozen=True)
@@ -178,8 +203,8 @@ def fit_file(
     KeyboardInterrupt
         passed on; the finished chunks stay in the part file, for ``resume``
     """
-    launch = choose_device(job.device, job.threads)
     module = load_method(job.method)
+    launch = choose_device(job.device, job.threads, job.method)
     options = make_options(module, job.settings)
     stem = map_stem(job.input)
     target = job.out / f"{stem}_{job.method}.h5"
@@ -188,13 +213,13 @@ def fit_file(
     try:
         chosen = voxels if job.bvalues is None else _Selected(voxels, job.bvalues, "--bvalues")
         fitter = module.prepare(chosen, options, launch, **inputs_of(options, chosen, launch))
-        notes = [*voxels.attrs.get("notes", []), *fitter.notes]
+        notes = [*voxels.attrs.get("notes", []), *launch.notes, *fitter.notes]
         for note in notes:
             (say or _ignore)(note)
         header = PartFile.header(chosen, job.method, vars(options))
         if not (job.resume and not job.force and target.exists()):
             make_folder(job.out)
-            _run(job, target, chosen, fitter, header, launch, notes, progress or _ignore)
+            notes += _run(job, target, chosen, fitter, header, launch, notes, progress or _ignore, say or _ignore)
         else:  # stopped between the store and its maps
             _require_same(target, header)
     finally:
@@ -238,9 +263,9 @@ def _check_out(job: FitJob, target: Path, stem: str) -> None:
         raise InputError(f"{maps[0]}: found {len(maps)} maps of an earlier fit, expected none: --force overwrites them")
 
 
-def _run(job, target, voxels, fitter, header, launch, notes, progress) -> None:
-    """Chunk by chunk into the part file, then the whole into place."""
-    begin = time.perf_counter()
+def _run(job, target, voxels, fitter, header, launch, notes, progress, say) -> list[str]:
+    """Chunk by chunk into the part file, then the whole into place; returns what there was to note on the way."""
+    begin, told = time.perf_counter(), len(launch.notes)
     most = max(BLOCK, CHUNK_SIGNALS // len(voxels.bvalues) // BLOCK * BLOCK)
     chunk = job.chunk or min(FIRST_CHUNK, most)
     with PartFile.open(target, header, resume=job.resume, force=job.force) as part:
@@ -253,8 +278,11 @@ def _run(job, target, voxels, fitter, header, launch, notes, progress) -> None:
             took = time.perf_counter() - chunk_begin
             if not job.chunk:
                 chunk = min(2 * chunk, most) if took < QUICK else max(chunk // 2, BLOCK) if took > SLOW else chunk
-        seconds = time.perf_counter() - begin
-        part.finish(voxels, device=launch.device, threads=launch.threads, seconds=seconds, notes=notes, dictionary=fitter.dictionary)  # fmt: skip
+        seconds, late = time.perf_counter() - begin, launch.notes[told:]
+        for note in late:
+            say(note)
+        part.finish(voxels, device=launch.device, threads=launch.threads, seconds=seconds, notes=[*notes, *late], dictionary=fitter.dictionary)  # fmt: skip
+    return late
 
 
 def _require_same(target: Path, header: Mapping[str, Any]) -> None:

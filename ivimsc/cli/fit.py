@@ -20,7 +20,7 @@ def fit(
     bval: Path = typer.Option(None, metavar="FILE", help="b-values of a NIfTI series [s/mm²]."),
     bvec: Path = typer.Option(None, metavar="FILE", help="Gradient directions (checked; averaged over in the fit)."),
     mask: Path = typer.Option(None, metavar="FILE", help="3-D mask; voxels > 0 are fitted."),
-    device: str = typer.Option("auto", help="auto, cpu or cuda."),
+    device: str = typer.Option("auto", help="auto, cpu or cuda (cuda:1 for the second GPU)."),
     threads: int = typer.Option(None, help="CPU threads (default: all cores)."),
     bvalues: str = typer.Option(None, metavar="20,50,…", help="Use this subset of the b-values."),
     resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted fit."),

@@ -34,18 +34,15 @@ def info(
     import numba
 
     from ivimsc import __version__
-    from ivimsc.errors import DeviceError
-    from ivimsc.kernels.launch import choose_device, usable_cores
+    from ivimsc.kernels.launch import ON_CUDA, find_gpus, usable_cores
     from ivimsc.methods import METHODS, load_method
 
     print(f"ivimsc {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     print("packages: " + ", ".join(f"{name} {_version(name)}" for name in CORE))
     print(f"CPU:      {usable_cores()} cores usable, {numba.config.CPU_NAME or _cpu_name()}")
-    try:
-        choose_device("cuda")
-        print("GPU:      usable")
-    except DeviceError as error:
-        print(f"GPU:      not usable: {error}")
+    gpus, reason = find_gpus()
+    listed = ", ".join(f"cuda:{index} {name}" for index, name in enumerate(gpus))
+    print(f"GPU:      {listed or f'not usable: {reason}'}; CUDA kernels: {', '.join(ON_CUDA)}")
     print(f"cache:    {numba.config.CACHE_DIR or 'compiled kernels are kept in __pycache__ beside the package'}")
     for extra, (packages, purpose) in EXTRAS.items():
         missing = [name for name in packages if _version(name) is None]

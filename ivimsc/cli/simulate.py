@@ -27,6 +27,7 @@ def simulate(
     noise: str = typer.Option("rician", help="rician, gaussian or none."),
     bvalues: str = typer.Option(None, metavar="0,10,…", help="b-values [s/mm²] (default: the paper's ten)."),
     nifti: Path = typer.Option(None, metavar="DIR", help="Also write NIfTI, .bval, mask and truth maps here."),
+    device: str = typer.Option("auto", help="auto, cpu or cuda (cuda:1 for the second GPU)."),
     threads: int = typer.Option(None, help="CPU threads (default: all cores)."),
     force: bool = typer.Option(False, "--force", help="Overwrite FILE.h5 and the NIfTI files."),
 ) -> None:
@@ -44,11 +45,12 @@ def simulate(
         )
     if source is not None and (voxels is not None or shape is not None or nifti is not None):
         raise InputError("simulate: found --voxels, --shape or --nifti with --from, expected them with --phantom alone")
+    launch = choose_device(device, threads, "simulate")
+    for note in launch.notes:
+        print(note, flush=True)
     if source is not None:
         chosen = None if bvalues is None else parse_bvalues(bvalues)
-        n = write_from_estimates(
-            out, source, chosen, snr, seed, noise, launch=choose_device("cpu", threads), force=force
-        )
+        n = write_from_estimates(out, source, chosen, snr, seed, noise, launch=launch, force=force)
         print(f"{n:,} voxels: {out}")
         return
     series = None if nifti is None else nifti / f"{phantom}_dwi.nii.gz"
@@ -57,7 +59,7 @@ def simulate(
     wanted = None if bvalues is None else parse_bvalues(bvalues)
     n = write_phantom(
         out, phantom, wanted, snr, seed, noise, voxels=voxels, shape=tuple_of(shape, int, 3, "--shape"),
-        launch=choose_device("cpu", threads), force=force,
+        launch=launch, force=force,
     )  # fmt: skip
     print(f"{n:,} voxels: {out}")
     if nifti is not None:

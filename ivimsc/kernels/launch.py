@@ -17,7 +17,17 @@ import numpy as np
 
 from ivimsc.errors import DeviceError, InputError
 
-__all__ = ["BLOCK", "ON_CUDA", "Launch", "choose_device", "empty_beside", "find_gpus", "run_blocks", "usable_cores"]
+__all__ = [
+    "BLOCK",
+    "ON_CUDA",
+    "Launch",
+    "choose_device",
+    "empty_beside",
+    "find_gpus",
+    "is_on_gpu",
+    "run_blocks",
+    "usable_cores",
+]
 
 BLOCK = 4096  # voxels per call: long enough to hide the call (about 20 µs), short enough to share out evenly
 ON_CUDA = ("simulate", "segmented", "nlls")  # what has CUDA kernels
@@ -92,7 +102,9 @@ def choose_device(device: str = "auto", threads: int | None = None, task: str | 
     if names and task in ON_CUDA:
         return Launch("cuda:0", threads, [f"device: cuda:0 ({names[0]}), because it answers; --device cpu for the CPU"])
     if names:
-        return Launch("cpu", threads, [f"device: the CPU, although a GPU answers ({names[0]}): {task} has no CUDA kernels"])
+        return Launch(
+            "cpu", threads, [f"device: the CPU, although a GPU answers ({names[0]}): {task} has no CUDA kernels"]
+        )
     return Launch("cpu", threads)
 
 
@@ -108,13 +120,19 @@ def _choose_gpu(device: str, index: int, threads: int, task: str | None) -> Laun
     return Launch(f"cuda:{index}", threads, [f"device: cuda:{index} ({names[index]})"])
 
 
-def empty_beside(array: Any, shape: tuple[int, ...], dtype: type) -> Any:
-    """An empty array where `array` is: in host memory, or on the current GPU."""
-    if not hasattr(array, "__cuda_array_interface__"):
+def is_on_gpu(array: object) -> bool:
+    """Whether an array is in a GPU's memory (numba's own arrays, in its simulator too, have the second attribute)."""
+    return hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__")
+
+
+def empty_beside(launch: Launch, array: Any, shape: tuple[int, ...], dtype: type) -> Any:
+    """An empty array where `array` is: in host memory, or on the GPU of `launch`."""
+    if not is_on_gpu(array):
         return np.empty(shape, dtype)
     from numba import cuda
 
-    return cuda.device_array(shape, dtype)
+    with cuda.gpus[launch.gpu]:
+        return cuda.device_array(shape, dtype)
 
 
 def run_blocks(launch: Launch, kernel: Callable, n: int, *arguments: object, block: int = BLOCK) -> None:

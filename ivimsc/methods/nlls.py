@@ -190,15 +190,15 @@ class Fitter:
     def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
         """Fit signals (voxel, b); `first` is not used: nothing here is random."""
         s0, sigma = np.float32(self.options.s0 or 0), np.float32(self.options.sigma or 0)
-        result = empty_beside(signals, (8, len(signals)), np.float32)
-        outcome = empty_beside(signals, (len(signals),), np.uint8)
+        result = empty_beside(self.launch, signals, (8, len(signals)), np.float32)
+        outcome = empty_beside(self.launch, signals, (len(signals),), np.uint8)
         if self.launch.on_gpu:
             self._search.run(signals, s0, sigma, result, outcome)
         else:
             run_blocks(
                 self.launch, _kernel, len(signals), signals, self.b, s0, sigma, self.table, self.limits, result, outcome
             )
-        S0, f, D_, Dstar, rmse, fstd, dstd, dstarstd = result
+        S0, f, D_, Dstar, rmse, fstd, dstd, dstarstd = (result[k] for k in range(8))
         return Estimates(S0, f, D_, Dstar, rmse, outcome, fstd, dstd, dstarstd)
 
 

@@ -141,15 +141,15 @@ class Fitter:
 
     def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
         """Fit signals (voxel, b); `first` is not used: nothing here is random."""
-        result = empty_beside(signals, (8, len(signals)), np.float32)
-        outcome = empty_beside(signals, (len(signals),), np.uint8)
+        result = empty_beside(self.launch, signals, (8, len(signals)), np.float32)
+        outcome = empty_beside(self.launch, signals, (len(signals),), np.uint8)
         sigma = np.float32(self.options.sigma or 0)
         if self.launch.on_gpu:
             self._segments.run(signals, sigma, result, outcome)
         else:
             run_blocks(self.launch, _kernel, len(signals), signals, self.b, self.n_low, self.high, self.low,
                        self._loglinear, sigma, self.limits, result, outcome)  # fmt: skip
-        S0, f, D, Dstar, rmse, fstd, dstd, dstarstd = result
+        S0, f, D, Dstar, rmse, fstd, dstd, dstarstd = (result[k] for k in range(8))
         return Estimates(S0, f, D, Dstar, rmse, outcome, fstd, dstd, dstarstd)
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-__all__ = ["find_gpus"]
+__all__ = ["find_gpus", "gpu_of_pointer"]
 
 LIBRARIES = ("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1")
 NO_DEVICE = 100
+DEVICE_ORDINAL = 9  # CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
 CODES = {
     34: "the driver is a stub, made for building only",
     35: "the driver is too old for its CUDA library",
@@ -72,3 +73,11 @@ def _name(driver: ctypes.CDLL, index: int) -> str:
     device, text = ctypes.c_int(), ctypes.create_string_buffer(128)
     failed = driver.cuDeviceGet(ctypes.byref(device), index) or driver.cuDeviceGetName(text, 128, device)
     return f"GPU {index}" if failed else text.value.decode(errors="replace")
+
+
+def gpu_of_pointer(pointer: int, load: Callable[[], ctypes.CDLL | None] = _load) -> int:
+    """Number of the GPU whose memory `pointer` is in; 0 where the driver does not know."""
+    ordinal = ctypes.c_int()
+    driver = load()
+    failed = driver is None or driver.cuPointerGetAttribute(ctypes.byref(ordinal), DEVICE_ORDINAL, ctypes.c_uint64(pointer))  # fmt: skip
+    return 0 if failed else ordinal.value

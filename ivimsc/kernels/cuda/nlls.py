@@ -59,7 +59,7 @@ def _best_partner(y2, s1, s2, nodes, p_inverse, pairs, f_low, f_high):
 
 @cuda.jit(cache=True)
 def starts_kernel(first, size, signals, q1, q2, e2, nodes, p, pairs, limits, scale, starts):
-    """scale (chunk,) and starts (2 · STARTS, chunk) of the voxels first .. first + size: `start_table.find_starts`."""
+    """Scale (chunk,) and starts (2 · STARTS, chunk) of the voxels first .. first + size: `start_table.find_starts`."""
     i = cuda.grid(1)
     if i >= size:
         return

@@ -73,7 +73,7 @@ def _fit_decay(y, b, nodes, columns):
 def segments_kernel(
     first, size, signals, b, n_low, high_nodes, high_columns, low_nodes, low_columns, loglinear, limits, scale, found
 ):
-    """scale (chunk,) and found (6, chunk) of the voxels first .. first + size: `methods.segmented`."""
+    """Scale (chunk,) and found (6, chunk) of the voxels first .. first + size: `methods.segmented`."""
     v = cuda.grid(1)
     if v >= size:
         return

@@ -13,14 +13,15 @@ from numba import cuda
 
 from ivimsc.errors import DeviceError
 from ivimsc.kernels.cuda.device_functions import SIMULATED
-from ivimsc.kernels.launch import Launch
+from ivimsc.kernels.launch import Launch, is_on_gpu
 
-__all__ = ["CHUNK", "LEAST", "SHARED", "Work", "grid", "on_device", "resident", "run_chunks", "threads_for"]
+__all__ = ["CHUNK", "LEAST", "SHARED", "Work", "grid", "on_device", "run_chunks", "threads_for"]
 
 CHUNK = 2**20  # voxels: at ten b-values 40 MB, some 1 ms of copying, long against the launch of a kernel (50 µs)
 LEAST = 2**10  # voxels: a card without room for these is too small
 SHARED = 48 * 1024  # bytes of shared memory that a block has on every card
-THREADS = 4 if SIMULATED else 128  # per block; the simulator starts a Python thread for each
+WARP, MOST_THREADS = 32, 128  # threads that go in step; threads per block
+THREADS = 4 if SIMULATED else MOST_THREADS  # the simulator starts a Python thread for each
 OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 
 # work(stream, start, first, size, inputs, outputs, scratch): launches the kernels for a chunk that begins with voxel
@@ -35,26 +36,21 @@ def on_device(launch: Launch) -> Iterator[None]:
         yield
 
 
-def resident(array: object) -> bool:
-    """Whether the array is on a GPU."""
-    return hasattr(array, "__cuda_array_interface__")
-
-
 def threads_for(rows: int, what: str) -> int:
     """Threads per block that have room for `rows` floats each in shared memory; an error where not even a warp has."""
-    threads = THREADS
-    while threads > 32 and threads * rows * 4 > SHARED:
+    threads = MOST_THREADS
+    while threads > WARP and threads * rows * 4 > SHARED:
         threads //= 2
     if threads * rows * 4 > SHARED:
         raise DeviceError(f"--device cuda: {what}, more than fit a GPU's shared memory; expected cpu")
-    return threads
+    return min(threads, THREADS)
 
 
 def grid(size: int, threads: int, waves: int = 0) -> int:
     """Blocks for `size` voxels, at most `waves` per multiprocessor (0: one thread per voxel)."""
     blocks = max(1, -(-size // threads))
     if waves:
-        blocks = min(blocks, waves * getattr(cuda.get_current_device(), "MULTIPROCESSOR_COUNT", 1))
+        blocks = min(blocks, waves * (1 if SIMULATED else cuda.get_current_device().MULTIPROCESSOR_COUNT))
     return blocks
 
 
@@ -66,7 +62,7 @@ def run_chunks(
     scratch: Sequence[tuple[int, ...]],
     work: Work,
     rows: bool = False,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> None:
     """Run `work` over n voxels; where device memory does not suffice, in chunks of half the size, which the notes say.
 
@@ -82,7 +78,7 @@ def run_chunks(
     DeviceError
         where the card has no room for `LEAST` voxels, or fails
     """
-    size = min(chunk, n)
+    size = min(chunk or CHUNK, n)
     while n and not _attempt(launch, n, inputs, outputs, scratch, work, rows, size):
         if size <= LEAST:
             raise DeviceError(f"--device: found {launch.device} without memory for {size} voxels, expected a device with more of it free, or cpu")  # fmt: skip
@@ -95,7 +91,7 @@ def _attempt(launch, n, inputs, outputs, scratch, work, rows, size) -> bool:
     slots: list[_Slot] = []
     try:
         with on_device(launch):
-            make = _Direct if resident(inputs[0]) else _Staged
+            make = _Direct if is_on_gpu(inputs[0]) else _Staged
             slots.extend(make(inputs, outputs, scratch, work, rows, size) for _ in range(min(2, -(-n // size))))
             for k, first in enumerate(range(0, n, size)):
                 slots[k % 2].collect()

@@ -1,0 +1,23 @@
+"""The argument types with which every CUDA kernel is launched."""
+
+import numpy as np
+from numba import boolean, float32, float64, int64, typeof, uint8
+
+from ivimsc.kernels.cuda import arrays, finishing, nlls, segmented, simulating
+from ivimsc.kernels.finish import Limits
+
+LIMITS = typeof(Limits(*np.ones(7, np.float32)))
+F1, F2, F3 = float32[::1], float32[:, ::1], float32[:, :, ::1]
+SPAN = (int64, int64)  # first voxel, number of voxels
+
+KERNELS = {
+    "acquire": (
+        simulating.acquire_kernel,
+        (*SPAN, int64, F1, F1, F1, F1, float64[::1], float64, int64, int64, F2),
+    ),
+    "average": (arrays.average_kernel, (float64[:, :], int64[::1], F2)),
+    "starts": (nlls.starts_kernel, (*SPAN, F2, F2, F2, F2, F2, F2, F3, LIMITS, F1, F2)),
+    "search": (nlls.search_kernel, (*SPAN, F2, F1, F2, F1, float32, LIMITS, float32, F2)),
+    "finish": (finishing.finish_kernel, (*SPAN, F1, F1, F2, float32, boolean, LIMITS, F2, uint8[::1])),
+    "segments": (segmented.segments_kernel, (*SPAN, F2, F1, int64, F1, F2, F1, F2, boolean, LIMITS, F1, F2)),
+}

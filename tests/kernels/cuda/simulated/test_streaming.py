@@ -1,0 +1,152 @@
+"""Device arrays, memory that runs out, and the commands, on the simulated GPU."""
+
+import numpy as np
+import pytest
+from numba import cuda
+from typer.testing import CliRunner
+
+import ivimsc
+from ivimsc.cli import app
+from ivimsc.errors import DeviceError, InputError
+from ivimsc.kernels.cuda import arrays, streaming
+from ivimsc.kernels.launch import ON_CUDA, choose_device, is_on_gpu
+from ivimsc.simulate import write_phantom
+from ivimsc.store import EstimateStore
+from tests.conftest import TEN, phantom
+
+SIGNALS = phantom(6, TEN, 30).signals
+OUT_OF_MEMORY = 2
+
+
+class CudaError(Exception):
+    """As numba's CudaAPIError: an exception with the driver's code."""
+
+    def __init__(self, code):
+        super().__init__(f"[{code}] a call failed")
+        self.code = code
+
+
+def short_of_memory(monkeypatch, most, code=OUT_OF_MEMORY):
+    """Let allocations fail that hold more than `most` voxels."""
+    allocate = cuda.device_array
+
+    def device_array(shape, *rest, **more):
+        if np.max(shape) > most:
+            raise CudaError(code)
+        return allocate(shape, *rest, **more)
+
+    monkeypatch.setattr(streaming.cuda, "device_array", device_array)
+
+
+def expected(signals, bvalues=TEN, **options):
+    return ivimsc.fit_signals(signals, bvalues, device="cuda", **options)
+
+
+def assert_same(gpu, host):
+    for key, array in host.items():
+        np.testing.assert_array_equal(dict(gpu.items())[key].copy_to_host(), array, err_msg=key)
+
+
+def test_device_arrays_stay_on_the_device():
+    estimates = ivimsc.fit_signals(cuda.to_device(SIGNALS), TEN)
+    assert all(is_on_gpu(array) for _, array in estimates.items())
+    assert_same(estimates, expected(SIGNALS))
+
+
+def test_device_rows_are_not_copied():
+    device = cuda.to_device(SIGNALS)
+    launch = choose_device("cuda", task="nlls")
+    assert arrays.rows_of(launch, device, np.arange(10), 10) is device
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int16, np.uint8])
+def test_device_arrays_of_other_types(dtype):
+    signals = (100 * SIGNALS).astype(dtype)
+    assert_same(ivimsc.fit_signals(cuda.to_device(signals), TEN), expected(signals))
+
+
+def test_strided_device_arrays():
+    doubled = np.repeat(np.repeat(SIGNALS, 2, axis=0), 2, axis=1)
+    strided = cuda.to_device(doubled)[::2, ::2]
+    assert not strided.is_c_contiguous()
+    assert_same(ivimsc.fit_signals(strided, TEN), expected(SIGNALS))
+
+
+def test_volumes_of_device_arrays_are_averaged_and_sorted():
+    order = np.array([3, 0, 9, 1, 2, 4, 5, 6, 7, 8, 0, 3])
+    signals = SIGNALS[:, order] * np.linspace(0.9, 1.1, 12, dtype=np.float32)
+    assert_same(ivimsc.fit_signals(cuda.to_device(signals), TEN[order]), expected(signals, TEN[order]))
+
+
+def test_device_volumes_of_four_dimensions():
+    estimates = ivimsc.fit_signals(cuda.to_device(SIGNALS.reshape(1, 2, 3, 10)), TEN, "segmented")
+    assert estimates.f.shape == (1, 2, 3)
+    volume = cuda.to_device(np.zeros((2, 2, 2, 20), np.float32))[..., ::2]
+    with pytest.raises(InputError, match="strided device array"):
+        ivimsc.fit_signals(volume, TEN)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_few_voxels_on_the_device(n):
+    assert ivimsc.fit_signals(cuda.to_device(SIGNALS[:n]), TEN).f.shape == (n,)
+
+
+def test_device_arrays_that_cannot_be_fitted():
+    device = cuda.to_device(SIGNALS)
+    with pytest.raises(InputError, match="found on cuda:0, expected on cpu"):
+        ivimsc.fit_signals(device, TEN, device="cpu")
+    with pytest.raises(DeviceError, match="for bayes"):
+        ivimsc.fit_signals(device, TEN, "bayes")
+    with pytest.raises(InputError, match="expected real numbers"):
+        ivimsc.fit_signals(cuda.to_device(SIGNALS.astype(np.complex64)), TEN)
+    with pytest.raises(InputError, match="expected .…, 9."):
+        ivimsc.fit_signals(device, TEN[1:])
+
+
+def test_memory_that_runs_out_halves_the_chunk_and_says_so(monkeypatch):
+    monkeypatch.setattr(streaming, "LEAST", 1)
+    whole = expected(SIGNALS)
+    short_of_memory(monkeypatch, 10)  # the tables of nlls are uploaded, not allocated here; 10: the b-values of a voxel
+    monkeypatch.setattr(streaming, "CHUNK", 24)
+    signals = np.concatenate([SIGNALS] * 4)
+    with pytest.warns(UserWarning, match="short of memory: chunks of 6 voxels") as told:
+        parts = expected(signals)
+    assert ["12 voxels" in str(told[0].message), "6 voxels" in str(told[1].message)] == [True, True]
+    np.testing.assert_array_equal(parts.f.reshape(4, 6), np.stack([whole.f] * 4))
+
+
+def test_memory_for_less_than_the_smallest_chunk_is_one_clear_line(monkeypatch):
+    short_of_memory(monkeypatch, 0)
+    with pytest.raises(DeviceError, match="without memory for 6 voxels"):
+        expected(SIGNALS)
+
+
+def test_other_failures_are_not_taken_for_full_memory(monkeypatch):
+    short_of_memory(monkeypatch, 0, code=719)
+    with pytest.raises(CudaError, match="719"):
+        expected(SIGNALS)
+
+
+def test_too_many_bvalues_for_shared_memory():
+    b = np.linspace(0, 80_000, 400)
+    with pytest.raises(DeviceError, match="nlls with 400 b-values, more than"):
+        ivimsc.fit_signals(np.ones((2, 400), np.float32), b, device="cuda")
+
+
+def test_commands_say_what_ran_where(tmp_path):
+    store, out = tmp_path / "v.h5", tmp_path / "out"
+    run = CliRunner().invoke
+    done = run(app, ["simulate", "--phantom", "uniform", "--voxels", "9", "--device", "cuda", "--out", str(store)])
+    assert done.exit_code == 0 and "device: cuda:0" in done.output
+    same = tmp_path / "same.h5"
+    write_phantom(same, "uniform", voxels=9)
+    done = run(app, ["fit", str(store), "--method", "nlls", "--out", str(out), "--no-maps"])  # auto takes the GPU
+    assert done.exit_code == 0, done.output
+    assert "because it answers" in done.output and "nlls on cuda:0" in done.output
+    with EstimateStore(out / "v_nlls.h5") as estimates:
+        assert estimates.device == "cuda:0" and any("cuda:0" in note for note in estimates.notes)
+
+
+def test_every_task_on_cuda_has_kernels():
+    for method in set(ON_CUDA) - {"simulate"}:
+        assert np.all(ivimsc.fit_signals(SIGNALS, TEN, method, device="cuda").outcome > 0)

@@ -1,0 +1,78 @@
+"""On a real GPU: equal to the CPU at real sizes. Skipped where there is none."""
+
+import numpy as np
+import pytest
+
+import ivimsc
+from ivimsc.kernels.launch import choose_device
+from ivimsc.simulate import simulate_phantom
+from tests.conftest import FIVE, TEN, phantom
+
+pytestmark = pytest.mark.gpu
+N = 3_000_000  # three chunks
+
+
+@pytest.fixture(scope="module")
+def signals():
+    return phantom(N, TEN, 30).signals
+
+
+def both(signals, bvalues, method, **options):
+    return [ivimsc.fit_signals(signals, bvalues, method, device=d, **options) for d in ("cpu", "cuda")]
+
+
+@pytest.mark.parametrize(("bvalues", "options"), [(TEN, {}), (FIVE, {}), (TEN, {"s0": 1.0}), (TEN, {"sigma": 0.03})])
+def test_nlls_finds_the_same_outcome_and_cost(signals, bvalues, options):
+    given = signals[:, np.isin(TEN, bvalues)]
+    cpu, gpu = both(given, bvalues, "nlls", **options)
+    same = gpu.outcome == cpu.outcome
+    cost_cpu, cost_gpu = np.square(cpu.rmse.astype(np.float64)), np.square(gpu.rmse.astype(np.float64))
+    scale = np.square(np.max(np.abs(given), axis=1))
+    same &= np.abs(cost_gpu - cost_cpu) <= 1e-5 * cost_cpu + 1e-12 * scale  # float32 knows a residual to 1e-7
+    assert np.mean(same) >= 0.9999
+
+
+@pytest.mark.parametrize("options", [{}, {"extrapolation": "loglinear"}])
+def test_segmented_finds_the_same(signals, options):
+    cpu, gpu = both(signals, TEN, "segmented", **options)
+    same = (gpu.outcome == cpu.outcome) & np.isclose(gpu.f, cpu.f, 1e-3, 1e-5) & np.isclose(gpu.D, cpu.D, 1e-3, 1e-8)
+    assert np.mean(same) >= 0.9999
+
+
+@pytest.mark.parametrize("noise", ["rician", "gaussian", "none"])
+def test_simulated_draws_are_the_same(noise):
+    cpu, gpu = (
+        simulate_phantom("uniform", TEN, noise=noise, voxels=N, launch=choose_device(d, task="simulate")).signals
+        for d in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(gpu, cpu, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("n", [0, 1, 7])
+@pytest.mark.parametrize("method", ["nlls", "segmented"])
+def test_few_voxels(signals, method, n):
+    cpu, gpu = both(signals[:n], TEN, method)
+    np.testing.assert_array_equal(gpu.outcome, cpu.outcome)
+
+
+def test_device_arrays_stay_on_the_device(signals):
+    from numba import cuda
+
+    host = ivimsc.fit_signals(signals[:1000], TEN, device="cuda")
+    for given in (cuda.to_device(signals[:1000]), cuda.to_device(signals[:1000].astype(np.float64))):
+        device = ivimsc.fit_signals(given, TEN)
+        assert hasattr(device.f, "__cuda_array_interface__")
+        np.testing.assert_array_equal(device.f.copy_to_host(), host.f)
+    strided = cuda.to_device(np.repeat(signals[:1000], 2, axis=1))[:, ::2]
+    np.testing.assert_array_equal(ivimsc.fit_signals(strided, TEN).f.copy_to_host(), host.f)
+
+
+def test_full_memory_makes_chunks_smaller(signals):
+    from numba import cuda
+
+    free = cuda.current_context().get_memory_info().free
+    taken = cuda.device_array(free - 48 * 2**20, np.uint8)
+    with pytest.warns(UserWarning, match="short of memory"):
+        gpu = ivimsc.fit_signals(signals, TEN, device="cuda")
+    del taken
+    assert np.all(gpu.outcome > 0)
