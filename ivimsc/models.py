@@ -83,8 +83,8 @@ class Model:
             "S0:       " + _S0[about.get("s0", "known")],
             f"options:  {json.dumps(about.get('options', {}), sort_keys=True)}",
         ]
-        lines += [f"{key}:".ljust(10) + f"{value}" for key, value in training.items()]
-        lines += [f"range:    {key} {value}" for key, value in reach.items()]
+        lines.append("training: " + ", ".join(f"{key} {_short(value)}" for key, value in training.items()))
+        lines += [f"range:    {_RANGE.get(key, key)} {_short(value)}" for key, value in reach.items()]
         history = about.get("history", {})
         if history.get("validation"):
             losses = history["validation"]
@@ -98,6 +98,7 @@ class Model:
         ]
 
 
+_RANGE = {"low": "least signals", "high": "largest signals", "D": "D [µm²/ms]", "Dstar": "D* [µm²/ms]", "b": ""}
 _S0 = {
     "known": "the network takes signals over S0: from b = 0 of the data, or --set s0=VALUE",
     "free": "found by the network",
@@ -144,6 +145,13 @@ def read_model(path: str | Path) -> Model:
     if bad:
         raise InputError(f"{path}: found NaN or Inf in {bad[0]}, expected finite weights")
     return Model(method, arrays, about, str(path), sha256)
+
+
+def _short(value: Any) -> str:
+    """A value of the metadata for people: numbers to three digits, lists with commas."""
+    if isinstance(value, list):
+        return ", ".join(map(_short, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _first_line(error: Exception) -> str:

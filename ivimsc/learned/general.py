@@ -18,7 +18,7 @@ __all__ = ["Level", "flagged", "levels_of", "require_protocol", "rough_scale"]
 
 STEP = 1.12  # from one level of noise to the next
 FEWEST = 4  # b-values
-ALPHA = 1e-6  # chance that a voxel that the model explains is flagged for its residuals
+ALPHA, ROOM = 1e-6, 4.0  # noise alone flags a voxel in a million; and how much more Σ r² may be
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,9 @@ def sigma_of(level: int) -> float:
     return 1 / (SNR[0] * STEP**level)
 
 
-def flagged(squares: NDArray[np.float64], sigma: float, n_b: int) -> NDArray[np.bool_]:
-    """Voxels (voxel,) whose residuals no noise of SD `sigma` makes: the model does not explain them."""
-    return squares > sigma**2 * chi2.isf(ALPHA, n_b)
+def flagged(squares: NDArray[np.float64], sigma: NDArray[np.float64], n_b: int) -> NDArray[np.bool_]:
+    """Voxels (voxel,) whose Σ r² is so large that the model does not explain them.
+
+    The curve of a posterior mean lies off the data by more than noise does, so the limit is `ROOM` times noise's.
+    """
+    return squares > ROOM * sigma**2 * chi2.isf(ALPHA, n_b)

@@ -133,40 +133,44 @@ class AnyScan(Fitter):
         y = np.where(good[:, None], signals, np.float32(np.nan)) / np.where(good, scale, 1)[:, None]
         if self.options.snr:
             sigma = np.full(len(y), 1 / self.options.snr)
-        else:  # noise over S0: first a rough S0, then the linear estimate of it
+            level, outside = levels_of(1 / sigma)
+            result, spectrum = self._by_level(y, good, level)
+            sigma = sigma * np.where(result[:, 0] > 0, result[:, 0], 1)  # in units of y
+        else:  # noise over S0: from a rough S0, then twice from the linear estimate of it, which depends on the level
             sigma = self.sigma / np.where(good, scale, 1)
-            s0 = self._by_level(y, good, levels_of(1 / sigma)[0], self._linear_s0, 1)[0][:, 0]
-            sigma = sigma / np.where(s0 > 0, s0, 1)
-        level, outside = levels_of(1 / sigma)
-        result, spectrum = self._by_level(y, good, level, self._decoded, 4)
+            level, s0 = levels_of(1 / sigma)[0], np.ones(len(y))
+            for _ in range(2):
+                s0 = self._linear_s0(y, good, level)
+                level, outside = levels_of(np.where(s0 > 0, s0, 1) / sigma)
+            result, spectrum = self._by_level(y, good, level)
         shape = signals_of(np.nan_to_num(result[:, 1:].astype(np.float64)), self._b)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            result[:, 0] = (y * shape).sum(1) / (shape**2).sum(1)
         squares = ((y - result[:, :1] * shape) ** 2).sum(1)
         estimates = to_estimates(y.astype(np.float32), scale.astype(np.float32), result, self.bvalues, {})
         strange = outside | self._beyond | flagged(squares, sigma, len(self._b))
         estimates.outcome[strange & (estimates.outcome == Outcome.CONVERGED)] = Outcome.OUTSIDE_TRAINING
         return replace(estimates, spectrum=_scaled(spectrum, np.nan_to_num(estimates.S0)))
 
-    def _linear_s0(self, number: int, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], None]:
-        return self.level(number).coordinates(rows)[1][:, None], None
-
-    def _decoded(self, number: int, rows: NDArray[np.float64]) -> tuple[NDArray[np.float32], Spectrum | None]:
-        level = self.level(number)
-        sums, spectrum = self.code(level.coordinates(rows)[0], (level.w, level.phi, level.thresholds))
-        return decode(sums), spectrum
-
-    def _by_level(self, y, good, level, what, width) -> tuple[NDArray[np.float64], Spectrum | None]:
-        """`what` of the good voxels, level by level: values (voxel, width), and codes as rows, where there are any."""
-        result, parts, order = np.full((len(y), width), np.nan), [], []
+    def _linear_s0(self, y: NDArray, good: NDArray, level: NDArray) -> NDArray[np.float64]:
+        """The linear estimate of S0 (voxel,), NaN for bad voxels."""
+        s0 = np.full(len(y), np.nan)
         for number in np.unique(level[good]):
             places = np.flatnonzero(good & (level == number))
-            result[places], spectrum = what(number, y[places].astype(np.float64))
+            s0[places] = self.level(number).coordinates(y[places].astype(np.float64))[1]
+        return s0
+
+    def _by_level(self, y: NDArray, good: NDArray, level: NDArray) -> tuple[NDArray[np.float64], Spectrum | None]:
+        """S0, f, D, D* (voxel, 4) of the good voxels, level by level, NaN elsewhere; and their codes as rows."""
+        result, parts, order = np.full((len(y), 4), np.nan), [], []
+        for number in np.unique(level[good]):
+            places = np.flatnonzero(good & (level == number))
+            weights = self.level(number)
+            z, s0 = weights.coordinates(y[places].astype(np.float64))
+            sums, spectrum = self.code(z, (weights.w, weights.phi, weights.thresholds))
+            result[places] = decode(sums)
+            result[places, 0] = (sums[:, 0] + sums[:, 2]) * s0
             parts.append(spectrum)
             order.append(places)
-        if width == 1 or not self.options.spectrum:
-            return result, None
-        return result, _in_order(parts, order, len(y))
+        return result, _in_order(parts, order, len(y)) if self.options.spectrum else None
 
 
 def decode(sums: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -103,7 +103,7 @@ def build_general(options: Options, schedule: Schedule, seed: int) -> Plan:
         )
     network = General(options, seed)
     training = Stream(network.basis, seed, POOL, schedule.epoch_voxels)
-    validation = Stream(network.basis, seed + 2**32, HELD, 32768)
+    validation = Stream(network.basis, seed + 2**32, HELD, 65536)
     network.standardise(training.contexts)
     reach = {
         "b": f"{FEWEST} to 20 b-values within 0..{1e3 * LARGEST_B:g} s/mm², the smallest at most 30, the largest at least 300"

@@ -37,11 +37,11 @@ __all__ = ["General", "Stream", "draw_bvalues", "normalised", "relative_loss"]
 
 FEATURES = 48  # of the context
 MIXED = 8  # of them weigh matrices; all of them move thresholds
-UNIT = (0.2, 0.8, 40.0)  # about the SDs of the prior: keep the numbers of the loss near 1
+UNIT = (0.1, 0.2, 0.8, 40.0)  # of S0, f, D, D*, about the SDs of the prior: keep the numbers of the loss near 1
 
 
 class General(nn.Module):
-    """The network. Input: ẑ over S0 (scan, voxel, r), contexts (scan, c) and A (scan, r, r); output (scan, voxel, 3)."""
+    """The network. Input: ẑ over S0 (scan, voxel, r), contexts (scan, c) and A (scan, r, r); output (scan, voxel, 4)."""
 
     def __init__(self, options: Options, seed: int = 0) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class General(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.features = nn.Sequential(nn.Linear(contexts, 64), nn.SiLU(), nn.Linear(64, FEATURES), nn.Tanh())
-            self.error = nn.Sequential(nn.Linear(contexts, 64), nn.SiLU(), nn.Linear(64, 3))
+            self.error = nn.Sequential(nn.Linear(contexts, 64), nn.SiLU(), nn.Linear(64, 4))
         sets = units + 1
         self.w = nn.Parameter((phi / L).repeat(sets, 1, 1))
         self.phi = nn.Parameter(phi.repeat(sets, 1, 1))
@@ -84,21 +84,20 @@ class General(nn.Module):
         return w, torch.einsum("srk,stka->stra", mixes, phi), cuts
 
     def expected(self, contexts):
-        """Logarithm of the squared errors of f, ln D, ln D* to expect (scan, 3)."""
+        """Logarithm of the squared errors of S0, f, D, D* to expect (scan, 4), in units of `UNIT`²."""
         return self.error((contexts - self.mean) / self.sd)
 
     def forward(self, z, contexts, mixes):
-        """f, D, D* [µm²/ms]."""
+        """S0 over its linear estimate, f, D, D* [µm²/ms]: the code is in units of the signal."""
         w, phi, cuts = self.weights(contexts, mixes)
         if z.device.type == "cpu" and z.dtype == torch.float32:
             sums = _Sets.apply(z, w, phi, cuts, self.grid, self.half, self.launch)
         else:
             sums = torch.stack([self._sums(*each) for each in zip(z, w, phi, cuts, strict=True)])
         tissue, d, blood, dstar = sums.unbind(-1)
-        small = 1e-12
+        S0, small = tissue + blood, 1e-12
         return torch.stack(
-            [blood / (tissue + blood).clamp_min(small), d / tissue.clamp_min(small), dstar / blood.clamp_min(small)],
-            dim=-1,
+            [S0, blood / S0.clamp_min(small), d / tissue.clamp_min(small), dstar / blood.clamp_min(small)], dim=-1
         )
 
     def arrays(self) -> dict[str, torch.Tensor]:
@@ -207,27 +206,31 @@ class Stream:
     def _take(self, generator: np.random.Generator, scans: int) -> Batch:
         chosen = generator.integers(0, len(self.scans), scans)
         parameters = draw_parameters(scans * WIDTH, generator).reshape(scans, WIDTH, 3)
-        z = np.empty((scans, WIDTH, len(self.origin)), np.float32)
+        z, truth = np.empty((scans, WIDTH, len(self.origin)), np.float32), np.empty((scans, WIDTH, 4), np.float32)
         for i, place in enumerate(chosen):
             b, sigma, scan = self.scans[place]
             clean = signals_of(parameters[i], b)
             noise = sigma * generator.standard_normal((2, *clean.shape))
-            z[i] = normalised(np.hypot(clean + noise[0], noise[1]), scan, self.origin)[0]
+            # A fit knows σ over the linear estimate of S0, not over S0: that is what `sigma` stands for here.
+            linear = scan.project.T @ self.origin
+            noise *= ((clean @ linear) / np.clip(1 - noise[0] @ linear, 0.4, 2.5))[:, None]
+            z[i], s0 = normalised(np.hypot(clean + noise[0], noise[1]), scan, self.origin)
+            truth[i, :, 0], truth[i, :, 1:] = 1 / s0, parameters[i]
         mixes = np.array([self.scans[place][2].mix for place in chosen], np.float32)
-        tensors = (
-            torch.from_numpy(z),
-            self.contexts[chosen],
-            torch.from_numpy(mixes),
-            torch.tensor(parameters, dtype=torch.float32),
-        )
+        tensors = torch.from_numpy(z), self.contexts[chosen], torch.from_numpy(mixes), torch.from_numpy(truth)
         return tuple(tensor.to(self.device) for tensor in tensors)
 
     device = torch.device("cpu")
 
 
 def relative_loss(network: General, z, contexts, mixes, truth):
-    """Squared errors over those to expect of the scan, and, for the small network, how well these are expected."""
+    """Squared errors over those to expect of the scan, and, for the small network, how well these are expected.
+
+    Where nothing is learned (validation): the mean logarithm of the squared errors, in which no single scan stands out.
+    """
     squares = (((network(z, contexts, mixes) - truth) / network.unit) ** 2).mean(1)
+    if not network.training:
+        return torch.log(squares).mean()
     expected = network.expected(contexts)
     known = expected.detach().clamp(-12, 3)
     return (squares * torch.exp(-known)).mean() + (squares.detach() * torch.exp(-expected) + expected).mean()
