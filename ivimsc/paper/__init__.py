@@ -20,7 +20,7 @@ EXPERIMENTS = {
     "fig2": ("curves", "losses per epoch"),
     "fig3": ("pictures", "one test scan: scatter, maps, residuals"),
     "fig4": ("curves", "200 to 800 atoms: validation error and training time"),
-    "learning": ("curves", "all, a tenth and a hundredth of the training voxels"),
+    "learning": ("learning", "all, a tenth and a hundredth of the training voxels"),
 }
 
 

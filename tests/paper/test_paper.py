@@ -17,6 +17,7 @@ from ivimsc.cli import main
 from ivimsc.errors import InputError
 from ivimsc.paper import EXPERIMENTS, Setting, run_paper
 from ivimsc.paper import curves as curves_module
+from ivimsc.paper import learning as learning_module
 from ivimsc.paper import tables as tables_module
 from ivimsc.paper.printed import TABLE1, TABLE3
 from ivimsc.paper.result import number, spread
@@ -38,9 +39,9 @@ def tiny():
         )
         for module in (tables_module, curves_module, ivimsc.paper.setting, ivimsc.paper.pictures):
             patch.setattr(module, "NETWORKS", nets)
-        patch.setattr(curves_module, "LEARNERS", nets[:2])
+        patch.setattr(learning_module, "LEARNERS", (nets[0], nets[-1]))
         patch.setattr(curves_module, "ATOMS", (20, 600))
-        patch.setattr(curves_module, "FRACTIONS", (1.0, 0.1))
+        patch.setattr(learning_module, "FRACTIONS", (1.0, 0.1))
         patch.setattr(tables_module, "PROTOCOLS", PROTOCOLS[:2])
         yield
 
