@@ -14,7 +14,7 @@ from numba import njit
 
 from ivimsc.kernels.compiling import JIT
 
-__all__ = ["WIDTH", "backward", "forward"]
+__all__ = ["WIDTH", "backward", "firm", "forward", "soft"]
 
 WIDTH = 128
 # reassoc: sums over lanes become vector sums. They are short, and always the same ones.
@@ -28,6 +28,18 @@ def _fill(start, stop, signals, y):
     for m in range(y.shape[0]):
         for l in range(WIDTH):
             y[m, l] = signals[min(start + l, stop - 1), m]
+
+
+@njit(**SUMS)
+def soft(u, cut):
+    """The soft threshold."""
+    return max(u - cut, ZERO)
+
+
+@njit(**SUMS)
+def firm(u, cut):
+    """The one-sided hard threshold."""
+    return u if u >= cut and u > ZERO else ZERO
 
 
 @njit(**SUMS)
@@ -57,12 +69,10 @@ def _unit(w, threshold, hard, residual, base, u, x):
         cut, cuti = threshold[j], threshold[i]
         if hard:
             for l in range(WIDTH):
-                x[j, l] = u[j, l] if u[j, l] >= cut and u[j, l] > ZERO else ZERO
-                x[i, l] = u[i, l] if u[i, l] >= cuti and u[i, l] > ZERO else ZERO
+                x[j, l], x[i, l] = firm(u[j, l], cut), firm(u[i, l], cuti)
         else:
             for l in range(WIDTH):
-                x[j, l] = max(u[j, l] - cut, ZERO)
-                x[i, l] = max(u[i, l] - cuti, ZERO)
+                x[j, l], x[i, l] = soft(u[j, l], cut), soft(u[i, l], cuti)
 
 
 @njit(**SUMS)

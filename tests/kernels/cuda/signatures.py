@@ -3,7 +3,7 @@
 import numpy as np
 from numba import boolean, float32, float64, int64, typeof, uint8
 
-from ivimsc.kernels.cuda import arrays, finishing, nlls, segmented, simulating
+from ivimsc.kernels.cuda import arrays, finishing, nlls, segmented, simulating, unrolled
 from ivimsc.kernels.finish import Limits
 
 LIMITS = typeof(Limits(*np.ones(7, np.float32)))
@@ -20,4 +20,8 @@ KERNELS = {
     "search": (nlls.search_kernel, (*SPAN, F2, F1, F2, F1, float32, LIMITS, float32, F2)),
     "finish": (finishing.finish_kernel, (*SPAN, F1, F1, F2, float32, boolean, LIMITS, F2, uint8[::1])),
     "segments": (segmented.segments_kernel, (*SPAN, F2, F1, int64, F1, F2, F1, F2, boolean, LIMITS, F1, F2)),
+    "units": (
+        unrolled.units_kernel(10),
+        (*SPAN, F2, F3, F3, F2, F1, int64, boolean, boolean, F2, F2, F2, F2),
+    ),
 }
