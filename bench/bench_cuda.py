@@ -121,3 +121,27 @@ def bench_simulate(n, copies, record):
             "CPU [voxels/s]": 1 / cpu,
         },
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("n", SIZES[:4])
+def bench_units(n, record):
+    """The network of scdnn: 600 atoms, 8 units, ten inputs; its time does not depend on the weights."""
+    from numba import cuda
+
+    from ivimsc.kernels.cuda.unrolled import run_units
+    from ivimsc.kernels.launch import run_blocks, usable_cores
+    from ivimsc.kernels.unrolled import WIDTH, forward
+
+    random = np.random.default_rng(0)
+    y, none = random.random((n, 10), dtype=np.float32), np.empty((0, 600), np.float32)
+    w, phi = random.normal(0, 0.02, (2, 8, 10, 600)).astype(np.float32)
+    weights = w, phi, np.full((8, 600), 0.01, np.float32), np.linspace(0.1, 100, 600, dtype=np.float32)
+    sums, launch, few = np.empty((n, 4), np.float32), choose_device("cuda", task="scdnn"), min(n, MOST_ON_CPU)
+    whole = wall_seconds(lambda: run_units(launch, y, *weights, 300, False, False, sums, none))
+    blocks, part, cpu = -(-few // WIDTH), y[:few], choose_device("cpu")
+    one = wall_seconds(lambda: run_blocks(cpu, forward, blocks, part, *weights, 300, False, False, sums[:few], none, block=32)) / few  # fmt: skip
+    cuda.synchronize()
+    record(
+        f"cuda/{NAME}_units", f"Units of scdnn on {GPUS[0]}, N = 600, T = 8, ten inputs", voxels=n,
+        **{"end to end [voxels/s]": n / whole, f"CPU, {usable_cores()} cores [voxels/s]": 1 / one, "ratio": n / whole * one},
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ivimsc.errors import InputError
+from ivimsc.errors import DeviceError, InputError
 from ivimsc.estimates import Estimates, Outcome, Spectrum
 from ivimsc.kernels.launch import Launch, run_blocks
 from ivimsc.kernels.unrolled import WIDTH, forward
@@ -52,6 +52,8 @@ class Fitter:
     def __init__(self, model: Model, bvalues: NDArray[np.float64], options: Options, launch: Launch) -> None:
         self.model, self.bvalues, self.options, self.launch = model, bvalues, options, launch
         self.notes = [f"model: {model.source} (SHA-256 {model.sha256[:12]})"]
+        if launch.on_gpu and "b" in model.arrays:
+            raise DeviceError(f"--device: found {launch.device}, expected cpu: {model.source} has free layers, for which there are no CUDA kernels")  # fmt: skip
         grid = model.arrays["grid"].astype(np.float64) * 1e-3
         half = len(grid) // 2
         self.dictionary = Dictionary(bvalues, grid[:half], grid[half:], model.source) if options.spectrum else None
@@ -72,7 +74,12 @@ class Fitter:
 
         def run(part: NDArray[np.float32], dense: bool = True) -> tuple[NDArray, NDArray]:
             sums, codes = np.empty((len(part), 4), np.float32), np.empty((len(part) if dense else 0, n), np.float32)
-            run_blocks(self.launch, forward, -(-len(part) // WIDTH), part, *weights, arrays["grid"], *how, sums, codes, block=BLOCKS)  # fmt: skip
+            if self.launch.on_gpu:
+                from ivimsc.kernels.cuda.unrolled import run_units  # CUDA is loaded only where it runs
+
+                run_units(self.launch, part, *weights, arrays["grid"], *how, sums, codes)
+            else:
+                run_blocks(self.launch, forward, -(-len(part) // WIDTH), part, *weights, arrays["grid"], *how, sums, codes, block=BLOCKS)  # fmt: skip
             return sums, codes
 
         return _part_by_part(y, True, run) if self.options.spectrum else (run(y, False)[0], None)

@@ -10,6 +10,7 @@ from ivimsc.cli import app
 from ivimsc.errors import DeviceError, InputError
 from ivimsc.kernels.cuda import arrays, streaming
 from ivimsc.kernels.launch import ON_CUDA, choose_device, is_on_gpu
+from ivimsc.models import Model, write_model
 from ivimsc.simulate import write_phantom
 from ivimsc.store import EstimateStore
 from tests.conftest import TEN, phantom
@@ -97,6 +98,8 @@ def test_device_arrays_that_cannot_be_fitted():
         ivimsc.fit_signals(device, TEN, device="cpu")
     with pytest.raises(DeviceError, match="for bayes"):
         ivimsc.fit_signals(device, TEN, "bayes")
+    with pytest.raises(InputError, match="scdnn takes no device arrays"):
+        ivimsc.fit_signals(device, TEN, "scdnn")
     with pytest.raises(InputError, match="expected real numbers"):
         ivimsc.fit_signals(cuda.to_device(SIGNALS.astype(np.complex64)), TEN)
     with pytest.raises(InputError, match="expected .…, 9."):
@@ -147,6 +150,34 @@ def test_commands_say_what_ran_where(tmp_path):
         assert estimates.device == "cuda:0" and any("cuda:0" in note for note in estimates.notes)
 
 
-def test_every_task_on_cuda_has_kernels():
-    for method in set(ON_CUDA) - {"simulate"}:
-        assert np.all(ivimsc.fit_signals(SIGNALS, TEN, method, device="cuda").outcome > 0)
+@pytest.mark.parametrize("method", sorted({*ON_CUDA} - {"simulate"}))
+def test_every_method_on_cuda_has_kernels(method, monkeypatch, tmp_path):
+    options = {"model": str(write_model(tmp_path / "m.safetensors", network()))} if method == "scdnn" else {}
+    launches, attempt = [], streaming._attempt
+    monkeypatch.setattr(streaming, "_attempt", lambda *given: launches.append(1) or attempt(*given))
+    cpu, gpu = (ivimsc.fit_signals(SIGNALS, TEN, method, device=d, **options) for d in ("cpu", "cuda"))
+    assert launches
+    np.testing.assert_allclose(gpu.D, cpu.D, 1e-4)
+
+
+def network():
+    """An untrained scdnn of two units for the ten b-values."""
+    random = np.random.default_rng(0)
+    grid = np.concatenate([np.linspace(0.5, 2.5, 4), np.linspace(10, 100, 4)]).astype(np.float32)
+    phi = np.exp(-np.outer(TEN * 1e-3, grid)).astype(np.float32)
+    w = (0.05 * phi + 0.01 * random.random((10, 8))).astype(np.float32)
+    arrays = {
+        "w": np.stack([w, w]),
+        "phi": np.stack([phi, phi]),
+        "thresholds": np.full((2, 8), 1e-3, np.float32),
+        "grid": grid,
+    }
+    return Model("scdnn", arrays, {"bvalues": TEN.tolist(), "options": {"threshold": "soft", "residual": "encoded"}, "s0": "known"})  # fmt: skip
+
+
+def test_models_with_free_layers_are_refused(tmp_path):
+    model = network()
+    free = Model("scdnn", {**model.arrays, "b": np.zeros((1, 8, 8), np.float32)}, model.about)
+    path = write_model(tmp_path / "free.safetensors", free)
+    with pytest.raises(DeviceError, match="free layers"):
+        ivimsc.fit_signals(SIGNALS, TEN, "scdnn", device="cuda", model=str(path))
