@@ -1,0 +1,249 @@
+"""What a learned dictionary is worth: defaults of scdnn, noise levels, protocols, and the speed of inference.
+
+Every error is a ratio to the smallest possible mean squared error (the posterior mean under the true prior) of the same
+voxels: 1 is what no estimator can beat. Networks for one protocol are trained at SNR 30 on cohort-train, and read
+cohort-test; S0 = 1 is known to them, and to the bound.
+"""
+
+import time
+
+import numpy as np
+import pytest
+
+import ivimsc
+from ivimsc.compare.bound import smallest_error
+from ivimsc.dictionaries import export_dictionary
+from ivimsc.fit import fit_signals
+from ivimsc.kernels.launch import choose_device
+from ivimsc.kernels.unrolled import WIDTH
+from ivimsc.models import read_model
+from ivimsc.physics.canonical import DSTAR, D, F, draw_parameters, signals_of
+from ivimsc.simulate import write_phantom
+from ivimsc.store import VoxelStore
+from tests.conftest import FIVE
+
+general = pytest.importorskip("ivimsc.networks.general", reason="torch is not installed")
+from ivimsc.train import TrainJob, train_file  # noqa: E402
+
+KEYS = ("f", "d", "dstar")
+ALL_B = [0, *FIVE]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("learning")
+    write_phantom(path / "train.h5", "cohort-train", bvalues=ALL_B, snr=30, seed=1)
+    for snr in (15, 30, 60, 100):
+        write_phantom(path / f"test{snr}.h5", "cohort-test", bvalues=ALL_B, snr=snr, seed=2)
+    write_phantom(path / "centre2.h5", "cohort-3t", bvalues=ALL_B, snr=45, seed=3)
+    return path
+
+
+def trained(folder, name, seed=0, **settings):
+    out = folder / f"{name}-{abs(hash(tuple(sorted(settings.items())))) % 10**8}-{seed}.safetensors"
+    if not out.exists():
+        train_file(TrainJob(name, [folder / "train.h5"], out, FIVE, seed=seed, settings=settings))
+    return read_model(out)
+
+
+class Tested:
+    """Some voxels of a test store with the squared errors of the best possible estimate."""
+
+    def __init__(self, path, voxels=20_000):
+        with VoxelStore(path) as store:
+            signals, truth, sigma = store.read(0, len(store)), store.truth, store.attrs["sigma"]
+        bounds = [smallest_error(np.ascontiguousarray(signals[:, 1:]), truth, FIVE, sigma, True, True, choose_device(), seed) for seed in range(3)]  # fmt: skip
+        self.places = np.concatenate([bound.tested for bound in bounds])
+        self.least = np.concatenate([bound.noisy for bound in bounds]).mean(0)
+        self.signals, self.sigma = signals[self.places], sigma
+        self.truth = np.stack([truth[key][self.places] for key in KEYS], axis=1)
+
+    def ratios(self, estimates):
+        found = np.stack([estimates.f, estimates.D, estimates.Dstar], axis=1)
+        squares = (found - self.truth) ** 2
+        return listed(np.nanmean(squares, axis=0) / self.least)
+
+
+@pytest.fixture(scope="module")
+def tests(folder):
+    return {snr: Tested(folder / f"test{snr}.h5") for snr in (15, 30, 60, 100)} | {
+        "3 T, SNR 45": Tested(folder / "centre2.h5")
+    }
+
+
+def listed(ratio):
+    """Ratios of f, D and D* to four digits: they are all near 1."""
+    return {name: f"{value:.4f}" for name, value in zip(("f", "D", "D*"), ratio, strict=True)}
+
+
+VARIANTS = {
+    "default: N = 600, T = 8, soft, factored": {},
+    "T = 4": {"units": 4},
+    "T = 2": {"units": 2},
+    "N = 200": {"atoms": 200},
+    "hard threshold": {"threshold": "hard"},
+    "hard threshold from β = 0.01": {"threshold": "hard", "beta": 0.01},
+    "thresholds from β = 0.01": {"beta": 0.01},
+    "shared units": {"shared": True},
+    "random start": {"start": "random"},
+    "learned grids": {"grids": "learned"},
+    "rate 1e-4 (the paper's)": {"rate": 1e-4},
+    "stored noise": {"noise": "store"},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def bench_defaults(name, folder, tests, record):
+    begin = time.perf_counter()
+    model = trained(folder, "scdnn", fraction=0.1, epochs=6, epoch_voxels=100_000, **VARIANTS[name])
+    seconds = time.perf_counter() - begin
+    estimates = fit_signals(tests[30].signals, ALL_B, method="scdnn", model=model.source, s0=1.0)
+    losses = model.about["history"]["validation"]
+    record("learning_defaults", "SCDNN: what each choice does (a tenth of cohort-train, 6 epochs of 100,000 voxels; MSE over the smallest possible)",
+           network=name, **tests[30].ratios(estimates), **{"loss after epoch 1": f"{losses[0]:.4f}", "loss, best": f"{min(losses):.4f}", "seconds": seconds})  # fmt: skip
+
+
+def bench_noise_and_centre(folder, tests, record):
+    """Networks of SNR 30 at other noise levels and another centre, beside what needs no training for these."""
+    scdnn, mlp, ivimnet = (trained(folder, name) for name in ("scdnn", "mlp", "ivimnet"))
+    export_dictionary(scdnn.source, folder / "learned.h5", force=True)
+    for name, test in tests.items():
+        five, sigma = np.ascontiguousarray(test.signals[:, 1:]), test.sigma
+        fits = {
+            "scdnn, trained at SNR 30": (test.signals, ALL_B, {"method": "scdnn", "model": scdnn.source, "s0": 1.0}),
+            "mlp, trained at SNR 30": (test.signals, ALL_B, {"method": "mlp", "model": mlp.source, "s0": 1.0}),
+            "ivimnet, trained at SNR 30": (
+                test.signals,
+                ALL_B,
+                {"method": "ivimnet", "model": ivimnet.source, "s0": 1.0},
+            ),
+            "scdnn, general (S0 unknown, any protocol)": (five, FIVE, {"method": "scdnn", "sigma": sigma}),
+            "bayes, shrinkage (S0 known)": (five, FIVE, {"method": "bayes", "s0": 1.0, "sigma": sigma}),
+            "nlls (S0 known)": (five, FIVE, {"method": "nlls", "s0": 1.0}),
+            "ista, fixed dictionary": (five, FIVE, {"method": "ista"}),
+            "ista, learned dictionary": (five, FIVE, {"method": "ista", "dictionary": str(folder / "learned.h5")}),
+        }
+        for method, (signals, bvalues, options) in fits.items():
+            estimates = fit_signals(signals, bvalues, **options)
+            record("learning_noise", "Fixed and learned dictionaries at other noise levels and another centre (b = 20, 50, 150, 300, 500; MSE over the smallest possible)",
+                   test=f"SNR {name}" if isinstance(name, int) else name, method=method, **test.ratios(estimates))  # fmt: skip
+
+
+def bench_sparsity(folder, tests, record):
+    """How many atoms a voxel has, and how the codes are spread, at SNR 30."""
+    scdnn, test = trained(folder, "scdnn"), tests[30]
+    export_dictionary(scdnn.source, folder / "learned.h5", force=True)
+    signals = test.signals[:4000]
+    five = np.ascontiguousarray(signals[:, 1:])
+    fits = {
+        "ista, fixed dictionary, β = 0": (five, FIVE, {"method": "ista"}),
+        "ista, fixed dictionary, β = 0.03": (five, FIVE, {"method": "ista", "beta": 0.03}),
+        "ista, learned dictionary, β = 0": (five, FIVE, {"method": "ista", "dictionary": str(folder / "learned.h5")}),
+        "scdnn": (signals, ALL_B, {"method": "scdnn", "model": scdnn.source, "s0": 1.0, "spectrum": True}),
+        "scdnn, general": (five, FIVE, {"method": "scdnn", "sigma": test.sigma, "spectrum": True}),
+    }
+    for name, (rows, bvalues, options) in fits.items():
+        data, indices, indptr = fit_signals_with_spectrum(rows, bvalues, options)
+        voxel = np.repeat(np.arange(len(rows)), np.diff(indptr))
+        total = np.bincount(voxel, data, len(rows))
+        share = data / total[voxel]
+        effective = 1 / np.bincount(voxel, share**2, len(rows))
+        record("learning_sparsity", "Sparsity of the codes at SNR 30, five b-values (mean over 4000 voxels)", code=name,
+               **{"atoms": float(np.diff(indptr).mean()), "effective atoms (1 / Σ share²)": float(effective.mean()), "atoms used by any voxel": len(np.unique(indices))})  # fmt: skip
+
+
+def fit_signals_with_spectrum(signals, bvalues, options):
+    """The spectrum that `fit_signals` leaves out where it reshapes."""
+    from ivimsc.inputs import inputs_of
+    from ivimsc.methods import load_method, make_options
+    from tests.conftest import as_voxels
+
+    options = dict(options)
+    module = load_method(options.pop("method"))
+    voxels, chosen, launch = as_voxels(signals, bvalues), make_options(module, options), choose_device()
+    return module.prepare(voxels, chosen, launch, **inputs_of(chosen, voxels, launch)).fit(voxels.signals, 0).spectrum
+
+
+def bench_any_protocol(record):
+    """The general model on protocols and noise levels that it has not seen; the bound: bayes under the same wide prior."""
+    random, n, ratios = np.random.Generator(np.random.Philox(4242)), 1024, []
+    for _ in range(40):
+        b, snr = general.draw_bvalues(random), float(np.exp(random.uniform(np.log(10), np.log(200))))
+        truth = draw_parameters(n, random)
+        clean, sigma = signals_of(truth, b), 1 / snr
+        y = np.hypot(
+            clean + sigma * random.standard_normal(clean.shape), sigma * random.standard_normal(clean.shape)
+        ).astype(np.float32)
+        limits = {"f_bounds": F, "d_bounds": tuple(1e-3 * x for x in D), "dstar_bounds": tuple(1e-3 * x for x in DSTAR)}
+        errors = []
+        for options in (
+            {"method": "bayes", "prior": "reciprocal", "likelihood": "rician", "points": 4096, **limits},
+            {"method": "scdnn"},
+        ):
+            e = ivimsc.fit_signals(y, b * 1e3, sigma=sigma, **options)
+            errors.append(np.nanmean((np.stack([e.f, e.D * 1e3, e.Dstar * 1e3], axis=1) - truth) ** 2, axis=0))
+        ratio = errors[1] / errors[0]
+        ratios.append(ratio)
+        title = f"One model for any scan: general scdnn on 40 protocols and noise levels not seen in training ({n} voxels each; MSE over that of bayes under the same prior, S0 unknown to both)"
+        words = ", ".join(f"{1e3 * x:.0f}" for x in b)
+        record(
+            "learning_general",
+            title,
+            **{"b [s/mm²]": words, "SNR": snr},
+            **listed(ratio),
+        )
+    mean = np.exp(np.mean(np.log(ratios), axis=0))
+    record(
+        "learning_general",
+        title,
+        **{"b [s/mm²]": "geometric mean", "SNR": ""},
+        **listed(mean),
+    )
+    record(
+        "learning_general",
+        title,
+        **{"b [s/mm²]": "largest", "SNR": ""},
+        **listed(np.max(ratios, axis=0)),
+    )
+
+
+def bench_inference(folder, record):
+    """Voxels per second without torch, and of torch, on the same voxels; N = 600, T = 8, five b-values."""
+    torch = pytest.importorskip("torch")
+    from ivimsc.methods import load_method, make_options
+    from ivimsc.networks.unrolled import by_torch, sums_of
+    from tests.conftest import as_voxels
+
+    model = trained(folder, "scdnn")
+    with VoxelStore(folder / "test30.h5") as store:
+        signals = store.read(0, len(store))
+    module = load_method("scdnn")
+    fitter = module.prepare(as_voxels(signals, ALL_B), make_options(module, {"s0": 1.0}), choose_device(), model=model)
+    y = np.ascontiguousarray(signals[:, 1:])
+    flops = 4 * 5 * 600 * 8 + 2 * 5 * 600
+
+    def best(call, times=5):
+        call()
+        return min(_timed(call) for _ in range(times))
+
+    arrays = [torch.tensor(model.arrays[name]) for name in ("w", "phi", "thresholds", "grid")]
+    torch.set_num_threads(choose_device().threads)
+
+    def in_torch():
+        with torch.no_grad():
+            for part in torch.from_numpy(y[: 64 * WIDTH * 8]).split(4096):
+                sums_of(by_torch(part, *arrays[:3], False), arrays[3], 300)
+
+    rates = {
+        "units in Numba": len(y) / best(lambda: fitter.code(y)),
+        "fit (signals to estimates)": len(y) / best(lambda: fitter.fit(signals, 0)),
+        "units in torch": 64 * WIDTH * 8 / best(in_torch),
+    }
+    for name, rate in rates.items():
+        record("learning_speed", f"Inference of a factored SCDNN, N = 600, T = 8, five b-values: {flops / 1e3:.0f} kflop per voxel", what=name, **{"voxels/s": rate, "Gflop/s": rate * flops * 1e-9})  # fmt: skip
+
+
+def _timed(call):
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
