@@ -136,7 +136,11 @@ def rivals() -> list[Rival]:
     printed = {"MLP": "MLP", "IVIM-NET": "IVIM-NET", "SCDNN": "SCDNN", "SCDNN, as in the paper": "SCDNN"}
     rows += [Rival(net.title, printed[net.title], net.method, net=net) for net in NETWORKS]
     shipped = general_model()
-    return rows if shipped is None else [*rows, Rival("SCDNN, general model", None, "scdnn", {"model": str(shipped)})]
+    return (
+        rows
+        if shipped is None
+        else [*rows, Rival("SCDNN, general model, S0 fitted", None, "scdnn", {"model": str(shipped)})]
+    )
 
 
 def general_model() -> Path | None:
