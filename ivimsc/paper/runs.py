@@ -9,6 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.compare.bound import smallest_error
+from ivimsc.errors import InputError
 from ivimsc.files import make_folder, written_whole
 from ivimsc.fit import FitJob, fit_file, fit_signals
 from ivimsc.kernels.launch import choose_device
@@ -91,7 +93,13 @@ class Runs:
             job = TrainJob(name=net.method, stores=[store], out=model, bvalues=np.array(bvalues), seed=seed, device="cpu",
                            threads=self.setting.threads, resume=True, force=True, settings=settings)  # fmt: skip
             begin = time.process_time()
-            summary = train_file(job)
+            try:
+                summary = train_file(job)
+            except InputError:
+                if not list(folder.glob(".*.checkpoint")):
+                    raise
+                self.say("  the checkpoint is of another version of the training: from the beginning")
+                summary = train_file(replace(job, resume=False))
             seconds = time.process_time() - begin
             losses = {key: [float(v) for v in summary.history[key]] for key in ("train", "validation")}
             _write_json(done, {"seconds": seconds, "history": losses})
