@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ivimsc.kernels.compiling import JIT
 
-__all__ = ["PAD", "SUM_JIT", "Active", "add", "append", "dot", "make_active", "padded", "remove", "solve"]
+__all__ = ["BARE_JIT", "PAD", "SUM_JIT", "Active", "add", "append", "dot", "make_active", "padded", "remove", "solve"]
 
 PAD = 8  # float64 in a 512-bit register
 # Part of an atom's square outside the span of those in use, below which rounding decides its sign. Close to that limit
@@ -26,7 +26,10 @@ PAD = 8  # float64 in a 512-bit register
 DEPENDENT = 1e-15
 # forceinline below: a call hands over every array of the tuples, some 60 registers, and takes longer than the work.
 # reassoc: a sum over b may be taken in any order; the duality gap checks what comes out
-SUM_JIT = {**JIT, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
+# _nrt=False: no reference counts. Every array that is read out of a tuple would be counted up and down, atomically: half
+# of the time. Functions compiled so may not make arrays.
+BARE_JIT = {**JIT, "_nrt": False}
+SUM_JIT = {**BARE_JIT, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
 
 
 class Active(NamedTuple):

@@ -2,18 +2,10 @@
 
 An active-set method (`kernels.active_set`) that takes in, at each turn, every atom at which Φᵀr peaks above β/2 (r the
 residual). Exponentials vary smoothly with log D, so the peaks are few (at most as many as there are b-values) and a
-coarse dictionary, every 16th atom, finds them nearly as well: the search runs through a pyramid of three dictionaries,
-and only the last few turns see all atoms. A voxel starts from nothing, never from its neighbour: results do not depend
-on order, chunks or threads.
-
-The proof. Any θ with Φᵀθ <= β/2 gives the lower bound 2 θᵀy - ||θ||² on the objective (Fenchel duality). With
-θ = r - δ l, where δ is the excess of max Φᵀr over β/2 and l a fixed vector with Φᵀl >= 1, the gap is
-
-    δ² ||l||² + 2 Σ x_i (β/2 - φ_iᵀr + δ φ_iᵀl)
-
-a sum without cancellation. Where β > 0, θ = r scaled down serves as well, and the better of the two is kept.
-The relative gap is this over the objective, which counts as at least `FLOOR` of ||y||² (a signal without noise can be met
-exactly, and nothing is small beside 0).
+coarse dictionary, every 20th atom, finds them nearly as well: the search runs through a pyramid of three dictionaries
+(`kernels.pyramid`), and only the last few turns see all atoms. A voxel starts from nothing, never from its neighbour:
+results do not depend on order, chunks or threads. When it ends, `kernels.duality` has proved how far from the optimum
+the code can be at most.
 """
 
 from typing import NamedTuple
@@ -22,38 +14,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ivimsc.kernels.active_set import PAD, SUM_JIT, add, append, dot, make_active, padded, solve
+from ivimsc.kernels.active_set import BARE_JIT, PAD, SUM_JIT, add, append, dot, make_active, solve
 from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.duality import excess, largest, relative_gap, scan
 from ivimsc.kernels.scaling import scales
 
-__all__ = ["FLOOR", "Pyramid", "encode_exact", "excess", "make_pyramid", "relative_gap", "scan"]
+__all__ = ["encode_exact"]
 
-FLOOR = 1e-6
-STRIDES = (16, 4, 1)
-LOOSE = (1e-3, 1e-4)  # relative gaps at which the search leaves the coarse dictionaries
 TURNS = 100  # most turns at each level; about 10 are needed in all
 PATIENCE = 40  # turns after which only the highest peak is taken in: slower, but what several at once undo stays done
 NEAR = 0.1  # peaks below this part of the highest are left for the next turn: they mostly vanish
 HIGHEST = 1.0 - 1e-9
-
-
-class Pyramid(NamedTuple):
-    """The dictionary at all levels, coarse to fine, side by side.
-
-    atoms (all, pad) float64: atoms as rows; columns (b, all): the same as columns; place (all,): each atom's number in
-    the full dictionary; first (level + 1,): where each level starts; half (level,): how many of its atoms are of the
-    tissue part; loose (level,): relative gap at which the level is left; lift (1, pad): l; lifted (all,): Φᵀ l.
-    """
-
-    atoms: NDArray[np.float64]
-    columns: NDArray[np.float64]
-    place: NDArray[np.int64]
-    first: NDArray[np.int64]
-    half: NDArray[np.int64]
-    loose: NDArray[np.float64]
-    lift: NDArray[np.float64]
-    lifted: NDArray[np.float64]
-    pairs: NDArray[np.float64]
 
 
 class Scratch(NamedTuple):
@@ -85,49 +56,7 @@ def _make_scratch(p, most):
     return Scratch(y, c, one, value, flags, np.zeros(2 * most, np.int64), np.zeros(2 * most), *views)
 
 
-def make_pyramid(matrix: NDArray[np.float64], half: int, tolerance: float) -> Pyramid:
-    """The pyramid of a dictionary: matrix (b, atom) > 0, the first `half` atoms of the tissue part."""
-    n = matrix.shape[1]
-    places, first, halves = [], [0], []
-    for stride in STRIDES:
-        tissue = np.unique(np.r_[np.arange(0, half, stride), half - 1])
-        blood = np.unique(np.r_[np.arange(half, n, stride), n - 1])
-        places += [tissue, blood]
-        first.append(first[-1] + len(tissue) + len(blood))
-        halves.append(len(tissue))
-    place = np.concatenate(places)
-    columns = np.ascontiguousarray(matrix[:, place])
-    atoms = np.zeros((len(place), padded(len(matrix))))
-    atoms[:, : len(matrix)] = columns.T
-    lift = np.zeros((1, atoms.shape[1]))
-    row = int(np.argmax(matrix.min(axis=1)))
-    lift[0, row] = 1.0 / matrix[row].min()
-    loose = np.array([max(level, tolerance) for level in LOOSE] + [tolerance])
-    return Pyramid(
-        atoms,
-        columns,
-        place,
-        np.array(first),
-        np.array(halves),
-        loose,
-        lift,
-        atoms @ lift[0],
-        _pairs(columns[:, : first[1]], halves[0]),
-    )
-
-
-def _pairs(columns: NDArray[np.float64], half: int) -> NDArray[np.float64]:
-    """The inverse Gram matrices (3, tissue, blood) of all pairs of a tissue and a blood atom; 0 where it is singular."""
-    gram = columns.T @ columns
-    own = np.diag(gram)
-    a, b, c = own[:half, None], own[None, half:], gram[:half, half:]
-    determinant = a * b - c * c
-    usable = determinant > 1e-10 * a * b
-    inverse = np.where(usable, 1.0 / np.where(usable, determinant, 1.0), 0.0)
-    return np.stack([b * inverse, -c * inverse, a * inverse])
-
-
-@njit(**JIT)
+@njit(**BARE_JIT)
 def _start(s, p, t, half_beta):
     """Start at the best pair of a tissue and a blood atom of the coarsest level; k (0 where no pair is positive)."""
     tissue, blood, c = p.half[0], p.first[1] - p.half[0], t.c
@@ -152,66 +81,6 @@ def _start(s, p, t, half_beta):
 
 
 @njit(**SUM_JIT, forceinline=True)
-def scan(columns, first, n, r, row, c):
-    """Put Φᵀ r into c (n,), for the n columns from `first` on; r is row `row` of an array (…, b or more)."""
-    m = 0
-    while m + 5 <= len(columns):  # five rows at a time: c is loaded and stored a fifth as often
-        r0, r1, r2, r3, r4 = r[row, m], r[row, m + 1], r[row, m + 2], r[row, m + 3], r[row, m + 4]
-        m0, m1, m2, m3, m4 = np.uint64(m), np.uint64(m + 1), np.uint64(m + 2), np.uint64(m + 3), np.uint64(m + 4)
-        if m == 0:
-            for j in range(n):
-                i = np.uint64(first + j)
-                low = r0 * columns[m0, i] + r1 * columns[m1, i]
-                c[np.uint64(j)] = low + r2 * columns[m2, i] + r3 * columns[m3, i] + r4 * columns[m4, i]
-        else:
-            for j in range(n):
-                i = np.uint64(first + j)
-                low = r0 * columns[m0, i] + r1 * columns[m1, i]
-                c[np.uint64(j)] += low + r2 * columns[m2, i] + r3 * columns[m3, i] + r4 * columns[m4, i]
-        m += 5
-    if m == 0:
-        c[:n] = 0
-    while m < len(columns):
-        r0, m0 = r[row, m], np.uint64(m)
-        for j in range(n):
-            c[np.uint64(j)] += r0 * columns[m0, np.uint64(first + j)]
-        m += 1
-
-
-@njit(**JIT, forceinline=True)
-def largest(bits, n, least):
-    """The largest of the first n of `bits` and `least`.
-
-    Floats that are not negative sort as the integers of the same bits do, and a maximum of integers vectorises.
-    """
-    for j in range(n):
-        least = max(least, bits[np.uint64(j)])
-    return least
-
-
-@njit(**JIT, forceinline=True)
-def excess(bits, n, half_beta, one, one_bits):
-    """How far the largest of the n floats behind `bits` lies above β/2, at least 0; one, one_bits (1,): scratch."""
-    one[0] = half_beta
-    one_bits[0] = largest(bits, n, one_bits[0])
-    return one[0] - half_beta
-
-
-@njit(**JIT, forceinline=True)
-def relative_gap(s, k, c, first, half_beta, delta, rr, yy, lift2, lifted):
-    """Relative duality gap of the k atoms in s, with c = Φᵀr, its excess delta, rr = ||r||², yy = ||y||²."""
-    shrink = half_beta / (half_beta + delta) if half_beta > 0 else 0.0
-    moved, scaled, total = delta * delta * lift2, (1.0 - shrink) ** 2 * rr, 0.0
-    for i in range(k):
-        x, ci = s.x[i], c[s.atom[i] - first]
-        total += x
-        moved += 2.0 * x * (half_beta - ci + delta * lifted[s.atom[i]])
-        scaled += 2.0 * x * (half_beta - shrink * ci)
-    gap = min(moved, scaled) if half_beta > 0 else moved
-    return max(gap, 0.0) / max(rr + 2.0 * half_beta * total, FLOOR * yy)
-
-
-@njit(**SUM_JIT, forceinline=True)
 def _residual(s, k, atoms, y):
     """Row 1 of y = row 0 - Φ x; its square."""
     for start in range(0, y.shape[1], PAD):
@@ -222,7 +91,7 @@ def _residual(s, k, atoms, y):
     return dot(y, 1, y, 1)
 
 
-@njit(**JIT)
+@njit(**BARE_JIT)
 def _sort(s, k):
     """Bring the atoms in use into ascending order (their factorisation is lost)."""
     for i in range(1, k):
@@ -234,7 +103,7 @@ def _sort(s, k):
         s.atom[q + 1], s.x[q + 1] = atom, x
 
 
-@njit(**JIT)
+@njit(**BARE_JIT)
 def _descend(s, k, p, level, t, half_beta):
     """From the atoms of level - 1 to those of `level`: neighbours in use become the two atoms around their centre."""
     _sort(s, k)
@@ -277,7 +146,7 @@ def _descend(s, k, p, level, t, half_beta):
     return solve(s, k)
 
 
-@njit(**JIT, forceinline=True)
+@njit(**BARE_JIT, forceinline=True)
 def _take_peaks(s, k, p, level, t, half_beta, threshold):
     """Take in every atom at which c peaks above the threshold; the new k."""
     first, half, c, flags, words = p.first[level], p.half[level], t.c, t.flags, t.words
@@ -299,7 +168,7 @@ def _take_peaks(s, k, p, level, t, half_beta, threshold):
     return k
 
 
-@njit(**JIT)
+@njit(**BARE_JIT)
 def _code(s, p, t, half_beta):
     """Code the signal in row 0 of t.y: (k, relative gap, ||r||², turns); atoms (of the last level) and x are in s."""
     yy, lift2 = dot(t.y, 0, t.y, 0), dot(p.lift, 0, p.lift, 0)

@@ -15,8 +15,8 @@ from numba import njit
 
 from ivimsc.kernels.active_set import SUM_JIT
 from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.duality import FLOOR, excess, scan
 from ivimsc.kernels.scaling import scales
-from ivimsc.kernels.sparse_coding import FLOOR, excess, scan
 
 __all__ = ["encode_iterated", "iterate", "proximal"]
 
@@ -76,7 +76,7 @@ def iterate(start, stop, signals, phis, ws, thresholds, hard, onto_input, iterat
 
 @njit(**JIT)
 def _gap(phi, x, y, half_beta, lift, r, c, one):
-    """Relative duality gap of x, as in `sparse_coding`, over all atoms; (gap, ||r||²)."""
+    """Relative duality gap of x, as in `duality`, over all atoms; (gap, ||r||²)."""
     n = len(x)
     _residual(phi, x, y, r[0])
     scan(phi, 0, n, r, 0, c)

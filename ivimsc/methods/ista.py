@@ -21,7 +21,8 @@ from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Spectrum
 from ivimsc.kernels.compiling import JIT
 from ivimsc.kernels.launch import Launch, run_blocks
-from ivimsc.kernels.sparse_coding import encode_exact, make_pyramid
+from ivimsc.kernels.pyramid import make_pyramid
+from ivimsc.kernels.sparse_coding import encode_exact
 from ivimsc.kernels.thresholding import encode_iterated
 from ivimsc.methods import VoxelSource
 from ivimsc.physics.dictionary import Dictionary, decode_row, make_dictionary
