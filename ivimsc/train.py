@@ -111,7 +111,7 @@ def train_file(
         raise InputError(f"{job.out}: found the name of a model without .safetensors, expected MODEL.safetensors")
     refuse_existing(job.out, job.force)
     make_folder(job.out.absolute().parent)
-    device = _device(torch, job, free=getattr(options, "form", "") == "free")
+    device = _device(torch, job)
     if getattr(options, "variant", "") == "general":
         if job.stores or job.bvalues is not None:
             raise InputError(
@@ -235,14 +235,14 @@ def _torch() -> Any:
     return torch
 
 
-def _device(torch: Any, job: TrainJob, free: bool) -> Any:
-    """The torch device; the CPU's number of threads is set as well, all for `free` layers (N × N)."""
+def _device(torch: Any, job: TrainJob) -> Any:
+    """The torch device; on the CPU torch runs on one thread, the kernels on `job.threads`."""
     if job.device.startswith("cuda") or (job.device == "auto" and torch.cuda.is_available()):
         if not torch.cuda.is_available():
             raise DeviceError(f"--device: found {job.device!r}, expected a GPU that torch can use: this torch ({torch.__version__}) finds none")  # fmt: skip
         return torch.device("cuda" if job.device == "auto" else job.device)
-    # Networks this small gain nothing from torch's threads, and lose a lot where other programs run. Free layers do gain.
-    torch.set_num_threads(choose_device("cpu", job.threads).threads if free else 1)
+    # Networks this small gain little from torch's own threads, and lose a lot where other programs run.
+    torch.set_num_threads(1)
     return torch.device("cpu")
 
 
