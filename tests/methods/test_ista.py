@@ -153,6 +153,19 @@ def test_hard_is_a_fixed_point_of_the_papers_6_and_7():
     np.testing.assert_array_equal(e.outcome == Outcome.ITERATION_LIMIT, ~code.done)
 
 
+def test_the_default_threshold_of_hard_is_that_of_an_l0_penalty():
+    """λ = sqrt(β/L): the one-sided hard threshold of a step of length 1/L on ||y - Φ x||² / 2 + β/2 ||x||₀ (PAPER.md, (7))."""
+    p, beta = phantom(20, TEN, 30), 1e-3
+    options = {"n_d": 12, "n_dstar": 12, "max_iterations": 200}
+    L = prepared(TEN, **options).dictionary.lipschitz
+    left = coded(TEN, p.signals, beta, "hard", **options)[2]
+    told = coded(TEN, p.signals, beta, "hard", threshold=float(np.sqrt(beta / L)), **options)[2]
+    other = coded(TEN, p.signals, beta, "hard", threshold=float(2 * np.sqrt(beta / L)), **options)[2]
+    np.testing.assert_array_equal(left, told)
+    assert not np.array_equal(left, other)
+    assert np.all(left[left > 0] >= np.sqrt(beta / L))
+
+
 def test_iterating_with_matrices_per_iteration_is_the_plain_loop():
     from ivimsc.kernels.thresholding import iterate
 
