@@ -15,8 +15,14 @@ from ivimsc.store.dictionaries import write_dictionary
 __all__ = ["Comparison", "compare_dictionaries", "draw_comparison", "export_dictionary", "learned_dictionary"]
 
 
+SEEN = 0.01  # of S0: what an atom has to be at the smallest b-value
+
+
 def learned_dictionary(model: Model, unit: int | None = None) -> Dictionary:
     """Φ of a factored scdnn for one protocol: of iteration unit `unit` (1 .. T), or the mean over all units.
+
+    Atoms that training left at 0 or below at the smallest b-value (of the largest D*, which decay before it) are left out:
+    `ista` proves its answers by a b-value at which every atom is positive.
 
     Raises
     ------
@@ -33,7 +39,8 @@ def learned_dictionary(model: Model, unit: int | None = None) -> Dictionary:
     grid = model.arrays["grid"].astype(np.float64) * 1e-3
     half = len(grid) // 2
     order = np.concatenate([np.argsort(grid[:half]), half + np.argsort(grid[half:])])
-    D, Dstar = np.split(grid[order], 2)
+    order = order[atoms[0, order] > SEEN]
+    D, Dstar = np.split(grid[order], [np.sum(order < half)])
     name = f"{Path(model.source).name}, {'mean of its units' if unit is None else f'unit {unit}'}"
     return Dictionary(model.bvalues, D, Dstar, name, atoms[:, order])
 
@@ -72,7 +79,9 @@ def compare_dictionaries(learned: Dictionary) -> Comparison:
     off = np.abs(np.log(sits / grid))
     half, sigma = len(fixed.D), 1 / 30
     parts = (("D", slice(0, half)), ("D*", slice(half, None)))
-    lines = [f"{learned.origin}: {len(grid)} atoms at b = {', '.join(f'{b:g}' for b in learned.bvalues)} s/mm²"]
+    lines = [
+        f"{learned.origin}: {half} atoms of D, {len(grid) - half} of D* (seen at the smallest b-value), at b = {', '.join(f'{b:g}' for b in learned.bvalues)} s/mm²"
+    ]
     for name, part in parts:
         values = f"{np.median(distance[part]):.3f} (median), {distance[part].max():.3f} (most)"
         lines.append(
