@@ -92,15 +92,16 @@ class Runs:
             store = self.store("cohort-train")
             job = TrainJob(name=net.method, stores=[store], out=model, bvalues=np.array(bvalues), seed=seed, device="cpu",
                            threads=self.setting.threads, resume=True, force=True, settings=settings)  # fmt: skip
-            begin = time.process_time()
+            begin, epochs = time.process_time(), []
             try:
-                summary = train_file(job)
+                summary = train_file(job, lambda epoch, _: epochs.append(epoch))
             except InputError:
                 if not list(folder.glob(".*.checkpoint")):
                     raise
                 self.say("  the checkpoint is of another version of the training: from the beginning")
-                summary = train_file(replace(job, resume=False))
-            seconds = time.process_time() - begin
+                summary = train_file(replace(job, resume=False), lambda epoch, _: epochs.append(epoch))
+            all_epochs = len(summary.history["train"])  # those before a stop count as long as those after it
+            seconds = (time.process_time() - begin) * all_epochs / max(len(epochs), 1)
             losses = {key: [float(v) for v in summary.history[key]] for key in ("train", "validation")}
             _write_json(done, {"seconds": seconds, "history": losses})
             self.say(f"  {seconds:.0f} s of CPU, validation loss {min(losses['validation']):.4g}")

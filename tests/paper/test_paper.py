@@ -166,10 +166,10 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tiny, calls, tmp_path, monk
     setting = Setting(tmp_path, scale=TINY, seeds=1, threads=1)
     original, stop = ivimsc.train.train_file, 2
 
-    def stopped(job):
+    def stopped(job, *report):
         if calls["train_file"] == stop:
             raise KeyboardInterrupt
-        return original(job)
+        return original(job, *report)
 
     with monkeypatch.context() as patch:
         patch.setattr(ivimsc.train, "train_file", stopped)
