@@ -1,4 +1,4 @@
-"""Iterated thresholding: x <- H(x + W_t (y - Φ_t x), λ_t), with a fixed dictionary or one per iteration.
+"""Iterated thresholding: x <- H(x + W_t (y - Φ_t x), λ_t), with a fixed dictionary; `unrolled` has one per unit.
 
 With W = Φᵀ/L and λ = β/(2L), the soft threshold is ISTA for (5), and with momentum FISTA (Beck and Teboulle, SIAM J. Imaging
 Sci. 2:183, 2009), restarted whenever the momentum points uphill (O'Donoghue and Candès, Found. Comput. Math. 15:715, 2015).
@@ -18,7 +18,7 @@ from ivimsc.kernels.compiling import JIT
 from ivimsc.kernels.duality import FLOOR, excess, scan
 from ivimsc.kernels.scaling import scales
 
-__all__ = ["encode_iterated", "iterate", "proximal"]
+__all__ = ["encode_iterated", "proximal"]
 
 CHECK = 10  # iterations from one duality gap to the next
 
@@ -44,34 +44,6 @@ def _threshold(u, threshold, level, hard, x):
         for j in range(len(u)):
             reduced = u[j] - threshold[j] * level
             x[j] = reduced if reduced > 0 else u[j] * 0
-
-
-@njit(**JIT)
-def iterate(start, stop, signals, phis, ws, thresholds, hard, onto_input, iterations, x):
-    """A fixed number of iterations on the signals start..stop, from x = 0: the loop of a trained network.
-
-    signals (voxel, b); phis, ws (t, b, atom) and thresholds (t, atom): one per iteration, or one for all; ws holds W
-    transposed; hard: kind of threshold; onto_input: the residual connection adds the unit's input (PAPER.md, section 5)
-    instead of W y; x (voxel, atom): written. All in one type, float32 or float64.
-    """
-    n, one = phis.shape[2], signals.dtype.type(1)
-    rest, u, step, zero = (
-        np.empty_like(signals[:1]),
-        np.empty_like(x[0]),
-        np.empty_like(x[0]),
-        np.zeros_like(signals[0]),
-    )
-    for v in range(start, stop):
-        y, code = signals[v], x[v]
-        scan(ws[0], 0, n, signals, v, u)
-        _threshold(u, thresholds[0], one, hard, code)
-        for t in range(1, iterations):
-            at, cut = min(t, len(phis) - 1), min(t, len(thresholds) - 1)
-            _residual(phis[at], code, zero if onto_input else y, rest[0])
-            scan(ws[at], 0, n, rest, 0, step)
-            for j in range(n):
-                u[j] = (u[j] if onto_input else 0) + code[j] + step[j]
-            _threshold(u, thresholds[cut], one, hard, code)
 
 
 @njit(**JIT)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ivimsc.kernels.launch import choose_device, run_blocks
-from ivimsc.kernels.sparse_coding import make_pyramid
+from ivimsc.kernels.pyramid import make_pyramid
 from ivimsc.kernels.thresholding import proximal
 from ivimsc.kernels.unrolled import WIDTH, backward, backward_sets, forward, forward_sets
 from ivimsc.physics.dictionary import make_dictionary

@@ -166,30 +166,6 @@ def test_the_default_threshold_of_hard_is_that_of_an_l0_penalty():
     assert np.all(left[left > 0] >= np.sqrt(beta / L))
 
 
-def test_iterating_with_matrices_per_iteration_is_the_plain_loop():
-    from ivimsc.kernels.thresholding import iterate
-
-    random = np.random.default_rng(0)
-    y, phis, ws = random.uniform(0, 1, (5, 4)), random.uniform(0, 1, (3, 4, 16)), random.uniform(0, 0.1, (3, 4, 16))
-    cuts = random.uniform(0, 0.1, (3, 16))
-    for hard in (False, True):
-        for onto_input in (False, True):
-            x = np.empty((5, 16))
-            iterate(0, 5, y, phis, ws, cuts, hard, onto_input, 3, x)
-            for v in range(5):
-                H = (lambda u, t: np.where(u >= cuts[t], u, 0)) if hard else (lambda u, t: np.maximum(u - cuts[t], 0))
-                u = ws[0].T @ y[v]
-                code = H(u, 0)
-                for t in (1, 2):
-                    u = (
-                        (u + code - ws[t].T @ (phis[t] @ code))
-                        if onto_input
-                        else (code + ws[t].T @ (y[v] - phis[t] @ code))
-                    )
-                    code = H(u, t)
-                np.testing.assert_allclose(x[v], code, atol=1e-12)
-
-
 def test_beta_0_beats_no_penalty_and_large_beta_leaves_fewer_atoms():
     p = phantom(500, TEN, 30)
     few, many = run_method("ista", p.signals, TEN, beta=0.5), run_method("ista", p.signals, TEN)
