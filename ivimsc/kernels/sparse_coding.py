@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from ivimsc.kernels.active_set import BARE_JIT, PAD, SUM_JIT, add, append, dot, make_active, solve
 from ivimsc.kernels.compiling import JIT
 from ivimsc.kernels.duality import excess, largest, relative_gap, scan
-from ivimsc.kernels.pyramid import make_pyramid
 from ivimsc.kernels.scaling import scales
 
-__all__ = ["encode_exact", "make_pyramid"]
+__all__ = ["encode_exact"]
 
 TURNS = 100  # most turns at each level; about 10 are needed in all
 PATIENCE = 40  # turns after which only the highest peak is taken in: slower, but what several at once undo stays done
