@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 from ivimsc.paper.charts import COLOURS, bare, save
 from ivimsc.paper.result import Result, command, ratio_text, spread, table
@@ -65,7 +66,9 @@ def fig2(runs: Runs) -> Result:
         "flat (within 1 % of the best) from epoch",
     ]
     text = f"# Figure 2: losses per epoch\n\n{command('fig2', runs.setting)} Five b-values, SNR 30.\n\n{table(head, rows)}\n{LOSSES}"
-    return Result(lines, text, {"fig2.png": partial(_draw_losses, lines=lines)})
+    floor = float(np.mean(runs.bounds("cohort-test", False, FIVE).products.mean(0) / runs.truth("cohort-train").var(0)))
+    text += f"The smallest possible errors of the test scans come to {floor:.4f} in these units.\n"
+    return Result(lines, text, {"fig2.png": partial(_draw_losses, lines=lines, floor=floor)})
 
 
 LOSSES = """The loss of MLP and SCDNN is the mean over f, D and D* of the squared error over the variance of the training truth: 1 is
@@ -85,7 +88,7 @@ def _flat(lines: list[Loss]) -> str:
     return f"{np.median(found):g}"
 
 
-def _draw_losses(path: Path, lines: list[Loss]) -> None:
+def _draw_losses(path: Path, lines: list[Loss], floor: float) -> None:
     figure, panels = plt.subplots(1, 2, figsize=(12, 4.8), width_ratios=(2, 1), layout="constrained")
     for net in NETWORKS:
         axes = panels[int(net.method == "ivimnet")]
@@ -103,9 +106,20 @@ def _draw_losses(path: Path, lines: list[Loss]) -> None:
         axes.set(xlabel="epoch", ylabel=f"loss: {what}", yscale="log")
         axes.legend(frameon=False)
         bare(axes)
-    for axes in panels:
+    panels[0].axhline(floor, color="black", lw=1, ls="--")
+    panels[0].annotate(
+        "smallest possible, test scans", (10, floor), (0, -4), textcoords="offset points", ha="right", va="top"
+    )
+    panels[0].set_ylim(bottom=0.88 * floor)
+    for axes, steps in zip(
+        panels,
+        ((0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3), (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05)),
+        strict=True,
+    ):
+        low, high = axes.get_ylim()
+        axes.set_yticks([step for step in steps if low <= step <= high])
         axes.yaxis.set_major_formatter("{x:.2g}")
-        axes.yaxis.set_minor_formatter("{x:.2g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     figure.suptitle("Losses per epoch (one line per seed)")
     save(figure, path)
 

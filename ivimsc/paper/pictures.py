@@ -126,7 +126,12 @@ def _maps(path: Path, scan: Scan) -> None:
     high = np.minimum(scan.index[:, :2].max(0) + margin + 1, scan.shape[:2])
     window = slice(low[0], high[0]), slice(low[1], high[1])
     rows = [("truth", None), ("SCDNN", False), ("SCDNN", True), ("least squares", False), ("least squares", True)]
-    figure, grid = plt.subplots(len(rows), 3, figsize=(14, 2.05 * len(rows) + 1.3), layout="constrained")
+    figure, grid = plt.subplots(
+        len(rows),
+        3,
+        figsize=(14, len(rows) * (4.6 * scan.aspect * (high[1] - low[1]) / (high[0] - low[0]) + 0.12) + 2.2),
+        layout="constrained",
+    )
     for p, key in enumerate(KEYS):
         drawn = {}
         for (name, residual), axes in zip(rows, grid[:, p], strict=True):
