@@ -117,7 +117,15 @@ def draw_comparison(comparison: Comparison, path: Path, force: bool = False) -> 
         )
         left.plot(fixed.bvalues, learned.matrix[:, j], "o", color=colour, ms=5, mec="white", mew=0.5)
     left.set(xlabel="b [s/mm²]", ylabel="atom", title="lines: exp(-b D); points: learned")
-    left.legend(fontsize=8, frameon=False, title="µm²/ms", title_fontsize=8)
+    left.legend(
+        fontsize=8,
+        frameon=False,
+        title="D, D* of the grid [µm²/ms]",
+        title_fontsize=8,
+        ncols=4,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.14),
+    )
     for name, part, colour in (("D", slice(0, half), "#2a788e"), ("D*", slice(half, None), "#d1495b")):
         right.plot(grid[part], comparison.sits[part] * 1e3, ".", color=colour, ms=4, label=f"atoms of {name}")
     right.plot(grid[[0, -1]], grid[[0, -1]], color="black", lw=0.8, label="as fixed")
