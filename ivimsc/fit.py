@@ -89,6 +89,7 @@ def fit_signals(
     voxels = Voxels(rows, protocol.bvalues, index, Geometry((max(len(rows), 1), 1, 1), np.eye(4)))
     chosen = make_options(module, options)
     fitter = module.prepare(voxels, chosen, launch, **inputs_of(chosen, voxels, launch))
+    launch = getattr(fitter, "launch", launch)  # its options may not allow for a GPU
     told = len(launch.notes)
     estimates = fitter.fit(rows, 0).reshape(shape[:-1])
     for note in launch.notes[told:]:
@@ -215,6 +216,7 @@ def fit_file(
     try:
         chosen = voxels if job.bvalues is None else _Selected(voxels, job.bvalues, "--bvalues")
         fitter = module.prepare(chosen, options, launch, **inputs_of(options, chosen, launch))
+        launch = getattr(fitter, "launch", launch)  # its options may not allow for a GPU
         notes = [*voxels.attrs.get("notes", []), *launch.notes, *fitter.notes]
         for note in notes:
             (say or _ignore)(note)

@@ -25,12 +25,13 @@ __all__ = [
     "empty_beside",
     "find_gpus",
     "is_on_gpu",
+    "leave_gpu",
     "run_blocks",
     "usable_cores",
 ]
 
 BLOCK = 4096  # voxels per call: long enough to hide the call (about 20 µs), short enough to share out evenly
-ON_CUDA = ("simulate", "segmented", "nlls", "scdnn")  # what has CUDA kernels
+ON_CUDA = ("simulate", "segmented", "nlls", "ista", "scdnn")  # what has CUDA kernels
 RESIDENT = ("segmented", "nlls")  # what takes signals that are on a GPU already
 
 
@@ -43,11 +44,13 @@ class Launch:
     device : "cpu", or "cuda:0" and so on
     threads : CPU threads
     notes : what was chosen, and what happened to it later (chunks made smaller, say), for the user
+    automatic : the GPU was not asked for by name
     """
 
     device: str
     threads: int
     notes: list[str] = field(default_factory=list, compare=False)
+    automatic: bool = False
 
     @property
     def on_gpu(self) -> bool:
@@ -62,6 +65,13 @@ class Launch:
 def usable_cores() -> int:
     """CPU cores that this process may use (affinity respected)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def leave_gpu(launch: Launch, why: str) -> Launch:
+    """The CPU instead of a GPU that cannot do what the options ask for; an error where the GPU was asked for by name."""
+    if not launch.automatic:
+        raise DeviceError(f"--device: found {launch.device}, expected cpu or auto: {why}")
+    return Launch("cpu", launch.threads, [f"device: the CPU, although a GPU answers: {why}"])
 
 
 def find_gpus() -> tuple[list[str], str]:
@@ -101,7 +111,8 @@ def choose_device(device: str = "auto", threads: int | None = None, task: str | 
         return _choose_gpu(device, int(wanted[2] or 0), threads, task)
     names = find_gpus()[0] if wanted[1] == "auto" and task is not None else []
     if names and task in ON_CUDA:
-        return Launch("cuda:0", threads, [f"device: cuda:0 ({names[0]}), because it answers; --device cpu for the CPU"])
+        notes = [f"device: cuda:0 ({names[0]}), because it answers; --device cpu for the CPU"]
+        return Launch("cuda:0", threads, notes, automatic=True)
     if names:
         return Launch(
             "cpu", threads, [f"device: the CPU, although a GPU answers ({names[0]}): {task} has no CUDA kernels"]

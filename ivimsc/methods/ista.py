@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Spectrum
 from ivimsc.kernels.compiling import JIT
-from ivimsc.kernels.launch import Launch, run_blocks
+from ivimsc.kernels.launch import Launch, leave_gpu, run_blocks
 from ivimsc.kernels.pyramid import make_pyramid
 from ivimsc.kernels.sparse_coding import encode_exact
 from ivimsc.kernels.thresholding import encode_iterated
@@ -36,6 +36,7 @@ SOLVERS = ("exact", "fista", "soft", "hard")
 RULES = ("absolute", "relative", "noise")
 BLOCK = 1024  # voxels per call: a voxel takes some µs
 PART = 16384  # voxels coded at a time: dense coefficients over 600 atoms are 80 MB
+PART_ON_GPU = 2**18  # where codes are never dense, and many voxels hide the wait for memory
 SAMPLE = 4096  # voxels that β is chosen on
 CONVERGED, AT_BOUND, ITERATION_LIMIT, UNIDENTIFIABLE, BAD_SIGNAL, GAP = 1, 2, 3, 4, 5, 6  # estimates.Outcome
 NEAR = 1.0 + 1e-9  # a mean of one value is that value but for rounding
@@ -130,6 +131,8 @@ class Fitter:
     """ista made ready for one dictionary."""
 
     def __init__(self, dictionary: Dictionary, options: Options, launch: Launch) -> None:
+        if launch.on_gpu and options.solver != "exact":
+            launch = leave_gpu(launch, f"solver={options.solver} of ista has no CUDA kernels, solver=exact has")
         self.dictionary, self.options, self.launch = dictionary, options, launch
         self.beta, self.relative = options.beta, options.beta_rule == "relative"
         self.pyramid = make_pyramid(dictionary.matrix, len(dictionary.D), options.tolerance)
@@ -143,7 +146,13 @@ class Fitter:
         if solver == "exact":
             most = min(self.dictionary.matrix.shape)
             atom, x = np.empty((n, most), np.int32), np.empty((n, most))
-            run_blocks(self.launch, encode_exact, n, signals, self.pyramid, float(beta), self.relative, scale, atom, x, gap, squares, turns, block=BLOCK)  # fmt: skip
+            given = signals, self.pyramid, float(beta), self.relative, scale, atom, x, gap, squares, turns
+            if self.launch.on_gpu:
+                from ivimsc.kernels.cuda.sparse_coding import encode  # CUDA is loaded only where it runs
+
+                encode(self.launch, *given)
+            else:
+                run_blocks(self.launch, encode_exact, n, *given, block=BLOCK)
             used = atom >= 0
             data, indices = x[used], atom[used]
         else:
@@ -167,7 +176,8 @@ class Fitter:
     def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
         """Fit signals (voxel, b); `first` is not used: nothing here is random."""
         signals = np.ascontiguousarray(signals)
-        parts = [self._fit_part(signals[i : i + PART]) for i in range(0, max(len(signals), 1), PART)]
+        part = PART_ON_GPU if self.launch.on_gpu else PART
+        parts = [self._fit_part(signals[i : i + part]) for i in range(0, max(len(signals), 1), part)]
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def _fit_part(self, signals: NDArray[np.float32]) -> Estimates:

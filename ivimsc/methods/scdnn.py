@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ivimsc.errors import DeviceError, InputError
+from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Outcome, Spectrum
-from ivimsc.kernels.launch import Launch, run_blocks
+from ivimsc.kernels.launch import Launch, leave_gpu, run_blocks
 from ivimsc.kernels.unrolled import WIDTH, forward
 from ivimsc.learned import Signals, require_model, to_estimates
 from ivimsc.learned.general import Level, flagged, levels_of, require_protocol, rough_scale, sigma_of
@@ -53,7 +53,7 @@ class Fitter:
         self.model, self.bvalues, self.options, self.launch = model, bvalues, options, launch
         self.notes = [f"model: {model.source} (SHA-256 {model.sha256[:12]})"]
         if launch.on_gpu and "b" in model.arrays:
-            raise DeviceError(f"--device: found {launch.device}, expected cpu: {model.source} has free layers, for which there are no CUDA kernels")  # fmt: skip
+            self.launch = leave_gpu(launch, f"{model.source} has free layers, for which there are no CUDA kernels")
         grid = model.arrays["grid"].astype(np.float64) * 1e-3
         half = len(grid) // 2
         self.dictionary = Dictionary(bvalues, grid[:half], grid[half:], model.source) if options.spectrum else None

@@ -193,4 +193,5 @@ class Search:
                 first, size, self.b, scale, found, sigma, s0 > 0, self.limits, *outputs
             )
 
-        run_chunks(self.launch, len(signals), [signals], [result, outcome], [(), (2 * STARTS,), (6,)], work)
+        scratch = [(shape, np.float32) for shape in ((), (2 * STARTS,), (6,))]
+        run_chunks(self.launch, len(signals), [signals], [result, outcome], scratch, work)

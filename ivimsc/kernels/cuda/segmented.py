@@ -123,4 +123,5 @@ class Segments:
             segments_kernel[(*blocks, self.shared)](first, size, *inputs, *self.arguments, scale, found)
             finish_kernel[blocks](first, size, self.b, scale, found, sigma, False, self.limits, *outputs)
 
-        run_chunks(self.launch, len(signals), [signals], [result, outcome], [(), (6,)], work)
+        scratch = [((), np.float32), ((6,), np.float32)]
+        run_chunks(self.launch, len(signals), [signals], [result, outcome], scratch, work)

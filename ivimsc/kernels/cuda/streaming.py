@@ -59,7 +59,7 @@ def run_chunks(
     n: int,
     inputs: Sequence[Any],
     outputs: Sequence[Any],
-    scratch: Sequence[tuple[int, ...]],
+    scratch: Sequence[tuple[tuple[int, ...], type]],
     work: Work,
     rows: bool = False,
     chunk: int | None = None,
@@ -70,7 +70,7 @@ def run_chunks(
     ----------
     inputs : arrays (voxel, …), all on the host or all on the GPU
     outputs : arrays to fill, on the same side: (…, voxel), or (voxel, …) with `rows`
-    scratch : shapes per voxel of float32 arrays (…, voxel) on the GPU
+    scratch : shapes per voxel, and types, of arrays (…, voxel) on the GPU
     work : launches the kernels for one chunk
 
     Raises
@@ -106,7 +106,8 @@ def _attempt(launch, n, inputs, outputs, scratch, work, rows, size) -> bool:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or getattr(error, "code", None) == OUT_OF_MEMORY
+    code = getattr(error, "code", None)  # of numba's CudaAPIError: an enumeration of the driver's
+    return isinstance(error, MemoryError) or (code is not None and int(code) == OUT_OF_MEMORY)
 
 
 class _Slot:
@@ -115,7 +116,7 @@ class _Slot:
     def __init__(self, inputs, outputs, scratch, work, rows, size) -> None:
         self.stream, self.work, self.rows = cuda.stream(), work, rows
         self.inputs, self.outputs = inputs, outputs
-        self.scratch = [cuda.device_array((*shape, size), np.float32) for shape in scratch]
+        self.scratch = [cuda.device_array((*shape, size), dtype) for shape, dtype in scratch]
         self.span: tuple[int, int] | None = None
 
 

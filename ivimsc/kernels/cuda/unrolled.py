@@ -26,14 +26,15 @@ _soft, _firm = as_device(unrolled.soft), as_device(unrolled.firm)
 
 @functools.cache
 def units_kernel(n_b: int) -> Any:
-    """The kernel for n_b b-values: ``kernel(first, size, signals, w, phi, thresholds, atoms, n_d, hard, onto_input, x, u, sums, codes)``.
+    """The kernel for n_b b-values: ``kernel(first, size, signals, w, phi, thresholds, atoms, n_d, hard, onto_input, dense, x, u, sums, codes)``.
 
     signals (voxel, b); w, phi (unit, atom, b); thresholds (unit, atom); atoms (atom,): the diffusivities; x, u (atom,
-    chunk): scratch, u (1, chunk) without `onto_input`; sums (4, voxel) and codes (atom or 0, voxel): written.
+    chunk): scratch, u (1, chunk) without `onto_input`; sums (4, voxel) and, with `dense`, codes (atom,
+    voxel): written.
     """
 
     @cuda.jit
-    def kernel(first, size, signals, w, phi, thresholds, atoms, n_d, hard, onto_input, x, u, sums, codes):
+    def kernel(first, size, signals, w, phi, thresholds, atoms, n_d, hard, onto_input, dense, x, u, sums, codes):
         half = (size + 1) // 2
         i = cuda.grid(1)
         if i >= half:
@@ -75,7 +76,7 @@ def units_kernel(n_b: int) -> Any:
                         sums[part, first + i], sums[part, first + k] = one_i, one_k
                         sums[part + 1, first + i], sums[part + 1, first + k] = moment_i, moment_k
                         one_i, one_k, moment_i, moment_k = ZERO, ZERO, ZERO, ZERO
-                    if codes.shape[0] > 0:
+                    if dense:
                         codes[j, first + i], codes[j, first + k] = x_i, x_k
                 else:
                     x[j, i], x[j, k] = x_i, x_k
@@ -96,10 +97,16 @@ def run_units(launch: Launch, signals, w, phi, thresholds, atoms, n_d, hard, ont
         weights = [cuda.to_device(np.ascontiguousarray(a.swapaxes(1, 2), dtype=np.float32)) for a in (w, phi)]
         weights += [cuda.to_device(np.ascontiguousarray(a, dtype=np.float32)) for a in (thresholds, atoms)]
 
+    dense = len(codes) > 0
+    with on_device(launch):
+        nothing = [] if dense else [cuda.device_array((1, 1), np.float32)]
+
     def work(stream, start, first, size, inputs, outputs, scratch):
         blocks = grid((size + 1) // 2, THREADS)
-        kernel[blocks, THREADS, stream](first, size, *inputs, *weights, n_d, hard, onto_input, *scratch, *outputs)
+        kernel[blocks, THREADS, stream](
+            first, size, *inputs, *weights, n_d, hard, onto_input, dense, *scratch, *outputs, *nothing
+        )
 
-    scratch = [(n,), (n if onto_input else 1,)]
-    outputs = [sums.T, codes.T if len(codes) else np.empty((0, len(sums)), np.float32)]
+    scratch = [((n,), np.float32), ((n if onto_input else 1,), np.float32)]
+    outputs = [sums.T, codes.T] if dense else [sums.T]
     run_chunks(launch, len(signals), [np.ascontiguousarray(signals)], outputs, scratch, work, chunk=CHUNK)

@@ -1,13 +1,14 @@
 """The argument types with which every CUDA kernel is launched."""
 
 import numpy as np
-from numba import boolean, float32, float64, int64, typeof, uint8
+from numba import boolean, float32, float64, int32, int64, typeof, uint8, uint64
 
-from ivimsc.kernels.cuda import arrays, finishing, nlls, segmented, simulating, unrolled
+from ivimsc.kernels.cuda import arrays, finishing, nlls, segmented, simulating, sparse_coding, unrolled
 from ivimsc.kernels.finish import Limits
 
 LIMITS = typeof(Limits(*np.ones(7, np.float32)))
 F1, F2, F3 = float32[::1], float32[:, ::1], float32[:, :, ::1]
+D1, D2, I1, I2 = float64[::1], float64[:, ::1], int64[::1], int64[:, ::1]
 SPAN = (int64, int64)  # first voxel, number of voxels
 
 KERNELS = {
@@ -20,8 +21,16 @@ KERNELS = {
     "search": (nlls.search_kernel, (*SPAN, F2, F1, F2, F1, float32, LIMITS, float32, F2)),
     "finish": (finishing.finish_kernel, (*SPAN, F1, F1, F2, float32, boolean, LIMITS, F2, uint8[::1])),
     "segments": (segmented.segments_kernel, (*SPAN, F2, F1, int64, F1, F2, F1, F2, boolean, LIMITS, F1, F2)),
+    "codes": (
+        sparse_coding.codes_kernel,
+        (
+            *(*SPAN, F2, D2, D2, I1, I1, I1, D1, D2, D1, float64[:, :, ::1], uint64[::1], float64, boolean),
+            *(I2, D2, float64[:, :, ::1], float64[:, :, ::1], D2, I2, D2, I2, D2, I2, uint8[:, ::1]),
+            *(F1, int32[:, ::1], D2, D1, D1, int32[::1]),
+        ),
+    ),
     "units": (
         unrolled.units_kernel(10),
-        (*SPAN, F2, F3, F3, F2, F1, int64, boolean, boolean, F2, F2, F2, F2),
+        (*SPAN, F2, F3, F3, F2, F1, int64, boolean, boolean, boolean, F2, F2, F2, F2),
     ),
 }

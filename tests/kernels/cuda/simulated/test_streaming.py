@@ -9,7 +9,7 @@ import ivimsc
 from ivimsc.cli import app
 from ivimsc.errors import DeviceError, InputError
 from ivimsc.kernels.cuda import arrays, streaming
-from ivimsc.kernels.launch import ON_CUDA, choose_device, is_on_gpu
+from ivimsc.kernels.launch import ON_CUDA, choose_device, is_on_gpu, leave_gpu
 from ivimsc.models import Model, write_model
 from ivimsc.simulate import write_phantom
 from ivimsc.store import EstimateStore
@@ -152,7 +152,8 @@ def test_commands_say_what_ran_where(tmp_path):
 
 @pytest.mark.parametrize("method", sorted({*ON_CUDA} - {"simulate"}))
 def test_every_method_on_cuda_has_kernels(method, monkeypatch, tmp_path):
-    options = {"model": str(write_model(tmp_path / "m.safetensors", network()))} if method == "scdnn" else {}
+    model = str(write_model(tmp_path / "m.safetensors", network()))
+    options = {"scdnn": {"model": model}, "ista": {"n_d": 30, "n_dstar": 30}}.get(method, {})
     launches, attempt = [], streaming._attempt
     monkeypatch.setattr(streaming, "_attempt", lambda *given: launches.append(1) or attempt(*given))
     cpu, gpu = (ivimsc.fit_signals(SIGNALS, TEN, method, device=d, **options) for d in ("cpu", "cuda"))
@@ -175,9 +176,18 @@ def network():
     return Model("scdnn", arrays, {"bvalues": TEN.tolist(), "options": {"threshold": "soft", "residual": "encoded"}, "s0": "known"})  # fmt: skip
 
 
+def test_solvers_without_kernels_are_refused_or_left_to_the_cpu():
+    with pytest.raises(DeviceError, match="solver=fista of ista has no CUDA kernels"):
+        ivimsc.fit_signals(SIGNALS, TEN, "ista", device="cuda", solver="fista")
+    automatic = choose_device("auto", task="ista")
+    assert not leave_gpu(automatic, "so it is").on_gpu and "so it is" in leave_gpu(automatic, "so it is").notes[0]
+
+
 def test_models_with_free_layers_are_refused(tmp_path):
     model = network()
     free = Model("scdnn", {**model.arrays, "b": np.zeros((1, 8, 8), np.float32)}, model.about)
     path = write_model(tmp_path / "free.safetensors", free)
-    with pytest.raises(DeviceError, match="free layers"):
+    with pytest.raises(DeviceError, match="found cuda:0, expected cpu or auto: .* free layers"):
         ivimsc.fit_signals(SIGNALS, TEN, "scdnn", device="cuda", model=str(path))
+    automatic = ivimsc.fit_signals(SIGNALS, TEN, "scdnn", device="auto", model=str(path))
+    np.testing.assert_array_equal(automatic.D, ivimsc.fit_signals(SIGNALS, TEN, "scdnn", model=str(path)).D)
