@@ -145,8 +145,9 @@ def test_sets_have_weights_of_their_own():
     shares = [np.empty(a.shape, np.float32) for a in sets]
     backward_sets(0, 3, y, *sets, grid, 20, slope, *shares)
     for s in range(3):
-        assert np.array_equal(run(y[s], *(a[s] for a in sets), grid)[0], sums[s])
+        # the compiler may round differently where one kernel is part of another
+        np.testing.assert_allclose(sums[s], run(y[s], *(a[s] for a in sets), grid)[0], rtol=1e-5)
         alone = [np.empty((1, *a.shape[1:]), np.float32) for a in sets] + [np.empty((1, 40), np.float32)]
         backward(0, 1, y[s], *(a[s] for a in sets), grid, 20, False, slope[s], *alone)
         for share, own in zip(shares, alone[:3], strict=True):
-            assert np.array_equal(share[s], own[0])
+            np.testing.assert_allclose(share[s], own[0], rtol=1e-4, atol=1e-5 * np.abs(own).max())
