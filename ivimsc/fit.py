@@ -220,7 +220,7 @@ def fit_file(
         notes = [*voxels.attrs.get("notes", []), *launch.notes, *fitter.notes]
         for note in notes:
             (say or _ignore)(note)
-        header = PartFile.header(chosen, job.method, vars(options))
+        header = PartFile.header(chosen, job.method, vars(options) | _model_of(fitter))
         if not (job.resume and not job.force and target.exists()):
             make_folder(job.out)
             notes += _run(job, target, chosen, fitter, header, launch, notes, progress or _ignore, say or _ignore)
@@ -232,6 +232,12 @@ def fit_file(
     maps = write_maps(target, job.out, force=job.force or job.resume, stem=stem) if job.maps else []
     with EstimateStore(target) as store:
         return FitSummary(target, maps, launch, chosen.bvalues, notes, store.seconds, _count(store))
+
+
+def _model_of(fitter: Any) -> dict[str, str]:
+    """The checksum of a learned method's model: its name alone does not tell it from another."""
+    model = getattr(fitter, "model", None)
+    return {} if model is None or not hasattr(model, "sha256") else {"model_sha256": model.sha256}
 
 
 def _ignore(*_: object) -> None:

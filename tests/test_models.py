@@ -125,3 +125,16 @@ def fit(signals, bvalues, about=None, **options):
     return module.prepare(
         voxels, make_options(module, options), choose_device("cpu", 1), model=mlp(**(about or {}))
     ).fit(voxels.signals, 0)
+
+
+def test_another_model_of_the_same_name_is_not_resumed(tmp_path):
+    write_phantom(tmp_path / "v.h5", "uniform", snr=30, seed=1, voxels=50, bvalues=SIX)
+    path = write_model(tmp_path / "m.safetensors", mlp())
+    job = {"maps": False, "settings": {"model": str(path)}}
+    fit_file(FitJob(tmp_path / "v.h5", "mlp", tmp_path, **job))
+    fit_file(FitJob(tmp_path / "v.h5", "mlp", tmp_path, resume=True, **job))  # the same: nothing to do
+    other = mlp()
+    other.arrays["bias0"][1] = 2
+    write_model(path, other, force=True)
+    with pytest.raises(InputError, match="another fit"):
+        fit_file(FitJob(tmp_path / "v.h5", "mlp", tmp_path, resume=True, **job))
