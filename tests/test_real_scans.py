@@ -33,7 +33,7 @@ def volume(path):
     return np.asarray(nib.load(path).dataobj).squeeze()
 
 
-@pytest.mark.parametrize("method", ["nlls", "segmented"])
+@pytest.mark.parametrize("method", ["nlls", "segmented", "scdnn"])
 def test_the_pipe_with_flow_has_a_fast_fraction_of_0_57(real_data, tmp_path, method):
     folder = real_data / "wetscherek_phantom_flow"
     maps = fit(tmp_path, folder, "dwi_avg_bip_T70", method)
