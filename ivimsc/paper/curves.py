@@ -46,7 +46,7 @@ def fig2(runs: Runs) -> Result:
     """Losses per epoch of every network."""
     lines = []
     for net in NETWORKS:
-        for seed in net.seeds(runs.setting):
+        for seed in range(runs.setting.seeds):
             history = runs.train(net, FIVE, seed).history
             pairs = zip(history["train"], history["validation"], strict=True)
             lines += [Loss(net.title, seed, epoch, *pair) for epoch, pair in enumerate(pairs, start=1)]
@@ -130,7 +130,7 @@ def fig4(runs: Runs) -> Result:
     bounds = runs.bounds(cohort, False, FIVE)
     for atoms in ATOMS:
         options = {} if atoms == BASE else {"atoms": atoms}  # BASE: the network of Table 1
-        for seed in net.seeds(runs.setting):
+        for seed in range(runs.setting.seeds):
             model = runs.train(net, FIVE, seed, **options)
             lines.append(Size(atoms, seed, min(model.history["validation"]), model.seconds))
             found = score(runs.fit(cohort, False, net.method, FIVE, model=model).values, runs.truth(cohort), bounds)

@@ -94,22 +94,17 @@ class Setting:
 
 @dataclass(frozen=True)
 class Net:
-    """A network to train: name of the method, title in tables, options beyond the defaults, and the most trainings."""
+    """A network to train: name of the method, title in tables, and options beyond the defaults."""
 
     method: str
     title: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    most: int = 20
-
-    def seeds(self, setting: Setting) -> range:
-        """The seeds that it is trained with."""
-        return range(min(self.most, setting.seeds))
 
 
 NETWORKS = (
     Net("mlp", "MLP"),
     Net("ivimnet", "IVIM-NET"),
-    Net("scdnn", "SCDNN, as in the paper", {"variant": "paper"}, most=1),  # its N × N layers take ten times as long
+    Net("scdnn", "SCDNN, as in the paper", {"variant": "paper"}),
     Net("scdnn", "SCDNN"),
 )
 

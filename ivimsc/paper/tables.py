@@ -22,8 +22,8 @@ READING = """
 MSE: mean squared error over all voxels, times the factor in the head. × least possible: the ratio to the smallest mean
 squared error that any method can have for these signals (the posterior mean under the true prior and noise), both on the
 same {tested:,} voxels, with its error: of the Monte Carlo, or over the seeds if that is larger. paper: as printed, its
-row factors applied. ± SD over the seeds of the training (SCDNN as in the paper: one seed, for its free N × N layers take
-ten times as long). Speed and training: time of the CPU (of all cores together), one run, compile time left out.
+row factors applied. ± SD over the seeds of the training. Speed and training: time of the CPU (of all cores together), one
+run, compile time left out.
 """
 NOISE_FREE = """
 Without noise the posterior mean still reckons with noise of the training's level, as a network trained at that level does:
@@ -88,7 +88,7 @@ def _rivals(runs: Runs, name: str, cohort: str, printed: dict, title: str) -> Re
 
 def rows_of(runs: Runs, name: str, cohort: str, rival: Rival, printed: dict) -> Iterator[Line]:
     """The lines of one rival: of all seeds where it is trained, for both kinds of test signals."""
-    for seed in rival.net.seeds(runs.setting) if rival.net else ("",):
+    for seed in range(runs.setting.seeds) if rival.net else ("",):
         model = runs.train(rival.net, FIVE, seed) if rival.net else None
         for test in TESTS:
             fit: Fitted = runs.fit(cohort, test != "noisy", rival.method, FIVE, rival.settings, model)
