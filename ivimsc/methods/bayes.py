@@ -27,7 +27,7 @@ from ivimsc.kernels.scaling import scales
 from ivimsc.kernels.shrinkage import Population, estimate_noise, estimate_prior
 from ivimsc.methods import VoxelSource
 from ivimsc.physics.parameters import Bounds
-from ivimsc.physics.protocol import require_distinct
+from ivimsc.physics.protocol import B0_LIMIT, require_distinct
 
 TITLE = "Bayesian: posterior mean, SD and maximum"
 SOURCE = "Orton et al., Magn. Reson. Med. 71:411 (2014) for the shrinkage prior; self-normalised importance sampling"
@@ -179,6 +179,10 @@ def prepare(
     settings = Settings(TARGET, LEAST, ROUNDS if theta is None else 0, TEMPERED, CLIMB, options.seed)
     fitter = Fitter(model, prior, draws, settings, options, launch)
     fitter.notes = [*notes, "S0: integrated out, flat prior" if options.s0 is None else f"S0: known, {options.s0:g}"]
+    if options.prior == "shrinkage" and options.s0 is None and voxels.bvalues[0] > B0_LIMIT:
+        fitter.notes.append(
+            f"warning: without b = 0 (the smallest is {voxels.bvalues[0]:g} s/mm²) the data hardly tell S0, f and D* apart, and a prior learned from them may be far off: --set s0=…, or another prior"
+        )
     if sigma > 0 and not isinstance(options.sigma, str):
         _check_reach(fitter, sample, options)
     return fitter

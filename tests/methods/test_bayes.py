@@ -279,3 +279,10 @@ def test_too_few_bvalues():
 def test_only_bad_voxels():
     found = run_method("bayes", np.zeros((5, 10)), TEN)
     assert np.all(found.outcome == Outcome.BAD_SIGNAL)
+
+
+def test_without_b0_a_prior_from_the_data_warns():
+    for bvalues, options, warned in ((FIVE, {}, True), (FIVE, {"s0": 1.0}, False), (TEN, {}, False)):
+        signals = phantom(300, bvalues, 30).signals
+        notes = fitter(signals, bvalues, **options).notes
+        assert any("without b = 0" in note for note in notes) == warned
