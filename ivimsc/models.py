@@ -99,6 +99,24 @@ class Model:
 
 
 _RANGE = {"low": "least signals", "high": "largest signals", "D": "D [µm²/ms]", "Dstar": "D* [µm²/ms]", "b": ""}
+_ARRAYS = {  # what a model file has to hold
+    "scdnn": ("w", "thresholds", "grid"),
+    "mlp": ("weight0", "bias0"),
+    "ivimnet": ("weight0", "bias0", "bounds"),
+    "general": (
+        "w",
+        "w_mix",
+        "phi",
+        "phi_mix",
+        "thresholds",
+        "threshold_mix",
+        "grid",
+        "basis",
+        "diffusivities",
+        "mean",
+        "sd",
+    ),
+}
 _S0 = {
     "known": "the network takes signals over S0: from b = 0 of the data, or --set s0=VALUE",
     "free": "found by the network",
@@ -144,7 +162,24 @@ def read_model(path: str | Path) -> Model:
     bad = [name for name, array in arrays.items() if not np.all(np.isfinite(array))]
     if bad:
         raise InputError(f"{path}: found NaN or Inf in {bad[0]}, expected finite weights")
-    return Model(method, arrays, about, str(path), sha256)
+    model = Model(method, arrays, about, str(path), sha256)
+    _require_arrays(model)
+    return model
+
+
+def _require_arrays(model: Model) -> None:
+    """Refuse a model whose weights are not there, or are for another number of b-values than it says."""
+    kind = "general" if model.general else model.method
+    missing = [name for name in _ARRAYS.get(kind, ()) if name not in model.arrays]
+    if kind not in _ARRAYS or missing:
+        found = f"no {missing[0]}" if missing else f"method {model.method!r}"
+        raise InputError(f"{model.source}: found {found}, expected the weights of one of {', '.join(_ARRAYS)}")
+    first = model.arrays["w" if model.method == "scdnn" else "weight0"]
+    inputs = first.shape[-2 if model.method == "scdnn" else -1] if first.ndim > 1 else 0
+    if not model.general and inputs != len(model.bvalues):
+        raise InputError(
+            f"{model.source}: found weights for {inputs} b-values, expected {len(model.bvalues)}, those that it names"
+        )
 
 
 def _short(value: Any) -> str:

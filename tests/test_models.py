@@ -138,3 +138,14 @@ def test_another_model_of_the_same_name_is_not_resumed(tmp_path):
     write_model(path, other, force=True)
     with pytest.raises(InputError, match="another fit"):
         fit_file(FitJob(tmp_path / "v.h5", "mlp", tmp_path, resume=True, **job))
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    (lambda m: m.arrays.pop("bias0"), "found no bias0"),
+    (lambda m: m.about.update(bvalues=[0.0, 100.0, 500.0]), "weights for 5 b-values, expected 3"),
+])  # fmt: skip
+def test_damaged_weights_are_told_in_one_line(tmp_path, change, says):
+    model = mlp()
+    change(model)
+    with pytest.raises(InputError, match=says):
+        read_model(write_model(tmp_path / "m.safetensors", model))

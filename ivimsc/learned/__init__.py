@@ -1,5 +1,6 @@
 """What the learned methods share when they fit: signals over S0 in, estimates with their outcomes out. No torch."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Outcome
 from ivimsc.models import Model
 
-__all__ = ["Signals", "require_model", "to_estimates"]
+__all__ = ["LayerFitter", "LayerOptions", "Signals", "require_model", "to_estimates"]
 
 
 def require_model(model: Model | None, method: str, path: str | None) -> Model:
@@ -81,3 +82,31 @@ def to_estimates(y: NDArray[np.float32], s0: NDArray[np.float32], parameters: ND
         array[bad] = np.nan
     outcome[bad] = Outcome.BAD_SIGNAL
     return Estimates(*values, outcome, **more)
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """Options of the methods that are plain layers: mlp and ivimnet."""
+
+    model: str | None = field(default=None, metadata={"help": "model file (.safetensors) of ivimsc train"})
+    s0: float | None = field(default=None, metadata={"help": "S0 where it is known (none: the signal at b = 0)"})
+
+
+class LayerFitter:
+    """A trained network of plain layers made ready for one data set; a method says what the layers do (`parameters`)."""
+
+    dictionary = None
+
+    def __init__(self, voxels: Any, model: Model, options: LayerOptions) -> None:
+        self.model, self.signals = model, Signals(voxels, model, options.s0)
+        self.bvalues = voxels.bvalues[self.signals.columns]
+        self.notes = [f"model: {model.source} (SHA-256 {model.sha256[:12]})", self.signals.note]
+
+    def parameters(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
+        """S0/s0, f, D, D* (voxel, 4) [µm²/ms] of signals y (voxel, b) over s0."""
+        raise NotImplementedError
+
+    def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
+        """Fit signals (voxel, b); `first` is the number of the first voxel in the data set."""
+        y, s0 = self.signals(np.asarray(signals, np.float32), first)
+        return to_estimates(y, s0, self.parameters(y), self.bvalues, self.model.about.get("range", {}))
