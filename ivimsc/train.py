@@ -19,7 +19,7 @@ from ivimsc.kernels.launch import choose_device
 from ivimsc.methods import typed_options
 from ivimsc.models import Model, write_model
 from ivimsc.networks.data import Data
-from ivimsc.physics.protocol import select_bvalues
+from ivimsc.physics.protocol import require_distinct, select_bvalues
 from ivimsc.simulate import simulate_signals
 from ivimsc.store import VoxelStore
 
@@ -121,6 +121,7 @@ def train_file(
         say(f"{job.name}: random protocols, noise levels and voxels, on {device}")
     else:
         data = read_data(job.stores, job.bvalues, supervised=job.name != "ivimnet")
+        require_distinct(data.bvalues, 3, f"train {job.name}")  # for f, D and D*
         plan = build(job.name, options, schedule, chosen, data, job.seed)
         trained = plan.about["training"]
         say(f"{job.name}: b = {_listed(data.bvalues)} s/mm², {trained['voxels']:,} voxels to train, {trained['validation']:,} to validate, noise: {trained['noise']}, on {device}")  # fmt: skip

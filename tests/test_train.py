@@ -113,6 +113,7 @@ class TestRefused:
         ({"settings": {"rate": "fast"}}, "float"),
         ({"epochs": 0}, "epochs"),
         ({"bvalues": np.array([20, 70.0])}, "70"),
+        ({"bvalues": np.array([20, 500.0])}, "at least 3"),
         ({"settings": {"variant": "general"}, "bvalues": None}, "general"),
     ])  # fmt: skip
     def test_settings(self, store, tmp_path, changes, says):

@@ -190,10 +190,25 @@ def shown(tmp_path_factory):
 class TestDemo:
     def test_everything_is_there_and_said(self, shown):
         out, said = shown
-        expected = {"placenta.h5", "placenta_nlls.h5", "placenta_scdnn.h5", "placenta_segmented.h5", "placenta.png", "placenta_errors.csv"}
+        expected = {
+            "placenta.h5",
+            "placenta_nlls.h5",
+            "placenta_scdnn.h5",
+            "placenta_segmented.h5",
+            "placenta.png",
+            "placenta_errors.csv",
+        }
         assert expected <= set(files(out))
         assert len([name for name in files(out) if name.endswith("_dwimap.nii.gz")]) == 24
-        for word in ("placenta core", "constant guess", "Cramér-Rao bound", "segmented", "nlls", "scdnn", "placenta.png"):
+        for word in (
+            "placenta core",
+            "constant guess",
+            "Cramér-Rao bound",
+            "segmented",
+            "nlls",
+            "scdnn",
+            "placenta.png",
+        ):
             assert word in said
 
     def test_the_picture_is_a_page_with_something_on_it(self, shown):
