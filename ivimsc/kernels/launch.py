@@ -45,12 +45,14 @@ class Launch:
     threads : CPU threads
     notes : what was chosen, and what happened to it later (chunks made smaller, say), for the user
     automatic : the GPU was not asked for by name
+    kept : buffers of the GPU that later calls use again
     """
 
     device: str
     threads: int
     notes: list[str] = field(default_factory=list, compare=False)
     automatic: bool = False
+    kept: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def on_gpu(self) -> bool:

@@ -1,5 +1,7 @@
 """Device arrays, memory that runs out, and the commands, on the simulated GPU."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from numba import cuda
@@ -10,10 +12,11 @@ from ivimsc.cli import app
 from ivimsc.errors import DeviceError, InputError
 from ivimsc.kernels.cuda import arrays, streaming
 from ivimsc.kernels.launch import ON_CUDA, choose_device, is_on_gpu, leave_gpu
+from ivimsc.methods import load_method
 from ivimsc.models import Model, write_model
 from ivimsc.simulate import write_phantom
 from ivimsc.store import EstimateStore
-from tests.conftest import TEN, phantom
+from tests.conftest import TEN, as_voxels, phantom
 
 SIGNALS = phantom(6, TEN, 30).signals
 OUT_OF_MEMORY = 2
@@ -28,7 +31,7 @@ class CudaError(Exception):
 
 
 def short_of_memory(monkeypatch, most, code=OUT_OF_MEMORY):
-    """Let allocations fail that hold more than `most` voxels."""
+    """Let allocations fail that are longer than `most` in any dimension."""
     allocate = cuda.device_array
 
     def device_array(shape, *rest, **more):
@@ -109,12 +112,13 @@ def test_device_arrays_that_cannot_be_fitted():
 def test_memory_that_runs_out_halves_the_chunk_and_says_so(monkeypatch):
     monkeypatch.setattr(streaming, "LEAST", 1)
     whole = expected(SIGNALS)
-    short_of_memory(monkeypatch, 10)  # the tables of nlls are uploaded, not allocated here; 10: the b-values of a voxel
+    short_of_memory(monkeypatch, 60)  # signals of six voxels; the tables of nlls are uploaded, not allocated here
     monkeypatch.setattr(streaming, "CHUNK", 24)
     signals = np.concatenate([SIGNALS] * 4)
-    with pytest.warns(UserWarning, match="short of memory: chunks of 6 voxels") as told:
+    with pytest.warns(UserWarning) as told:
         parts = expected(signals)
-    assert ["12 voxels" in str(told[0].message), "6 voxels" in str(told[1].message)] == [True, True]
+    words = [f"device: cuda:0 is short of memory: chunks of {n} voxels" for n in (12, 6)]
+    assert [str(one.message) for one in told] == words
     np.testing.assert_array_equal(parts.f.reshape(4, 6), np.stack([whole.f] * 4))
 
 
@@ -191,3 +195,42 @@ def test_models_with_free_layers_are_refused(tmp_path):
         ivimsc.fit_signals(SIGNALS, TEN, "scdnn", device="cuda", model=str(path))
     automatic = ivimsc.fit_signals(SIGNALS, TEN, "scdnn", device="auto", model=str(path))
     np.testing.assert_array_equal(automatic.D, ivimsc.fit_signals(SIGNALS, TEN, "scdnn", model=str(path)).D)
+
+
+def test_buffers_are_kept_from_call_to_call(monkeypatch):
+    module = load_method("nlls")
+    fitter = module.prepare(as_voxels(SIGNALS, TEN), module.Options(), choose_device("cuda", task="nlls"))
+    whole, pinned = fitter.fit(SIGNALS), cuda.pinned_array
+    monkeypatch.setattr(streaming.cuda, "pinned_array", lambda *kind: pytest.fail("new pinned memory"))
+    few = fitter.fit(SIGNALS[:3])
+    np.testing.assert_array_equal(few.f, whole.f[:3])
+    monkeypatch.setattr(streaming.cuda, "pinned_array", pinned)
+    more = fitter.fit(np.concatenate([SIGNALS, SIGNALS]))  # larger than what is kept
+    np.testing.assert_array_equal(more.f.reshape(2, -1), [whole.f] * 2)
+
+
+def test_memory_of_kept_buffers_is_given_back_before_chunks_get_smaller(monkeypatch):
+    launch = choose_device("cuda", task="nlls")
+    launch.kept["of an earlier call"] = []
+    allocate, calls = cuda.device_array, []
+
+    def device_array(*given, **more):
+        calls.append(bool(launch.kept))
+        if launch.kept:
+            raise CudaError(OUT_OF_MEMORY)
+        return allocate(*given, **more)
+
+    monkeypatch.setattr(streaming.cuda, "device_array", device_array)
+    module = load_method("nlls")
+    module.prepare(as_voxels(SIGNALS, TEN), module.Options(), launch).fit(SIGNALS)
+    assert calls[0] and not calls[-1] and not any("short of memory" in note for note in launch.notes)
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_several_threads_copy_everything(rows, monkeypatch):
+    monkeypatch.setattr(streaming, "SHARE", 64)
+    source = np.arange(7 * 23, dtype=np.float32).reshape((23, 7) if rows else (7, 23))
+    target = np.zeros_like(source)
+    with ThreadPoolExecutor(3) as pool:
+        streaming._copy(pool, target, source, rows)
+    np.testing.assert_array_equal(target, source)
