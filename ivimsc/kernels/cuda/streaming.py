@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -169,7 +170,7 @@ def _copy(pool: ThreadPoolExecutor | None, target: Any, source: Any, rows: bool)
         np.copyto(target, source)
         return
     ends = [n * k // parts for k in range(parts + 1)]
-    places = [slice(a, b) if rows else (..., slice(a, b)) for a, b in zip(ends, ends[1:], strict=False)]
+    places = [slice(a, b) if rows else (..., slice(a, b)) for a, b in pairwise(ends)]
     list(pool.map(lambda place: np.copyto(target[place], source[place]), places))
 
 

@@ -115,7 +115,7 @@ def test_memory_that_runs_out_halves_the_chunk_and_says_so(monkeypatch):
     short_of_memory(monkeypatch, 60)  # signals of six voxels; the tables of nlls are uploaded, not allocated here
     monkeypatch.setattr(streaming, "CHUNK", 24)
     signals = np.concatenate([SIGNALS] * 4)
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match="short of memory") as told:
         parts = expected(signals)
     words = [f"device: cuda:0 is short of memory: chunks of {n} voxels" for n in (12, 6)]
     assert [str(one.message) for one in told] == words
