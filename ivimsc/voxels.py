@@ -7,6 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc.kernels.launch import is_on_gpu
+
 __all__ = ["Geometry", "Voxels"]
 
 
@@ -32,7 +34,7 @@ class Geometry:
 class Voxels:
     """Signals to fit, held in memory; `VoxelStore` offers the same attributes from disk.
 
-    signals (voxel, b) float32, C-contiguous; bvalues (b,) float64 [s/mm²], ascending and distinct; index (voxel, 3) int32.
+    signals (voxel, b) float32, C-contiguous, or such an array on a GPU; bvalues (b,) float64 [s/mm²], ascending and distinct; index (voxel, 3) int32.
     truth: arrays (voxel,) under the keys s0, f, d, dstar where the data are simulated; tissue (voxel,) uint8 with
     tissue_names, code -> name. attrs: whatever else the source says of itself (phantom, seed, snr, noise …), JSON types.
     """
@@ -52,8 +54,9 @@ class Voxels:
         return len(self.signals)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Signals (voxel, b) of the voxels start..stop."""
-        return self.signals[start:stop]
+        """Signals (voxel, b) of the voxels start..stop, in host memory: samples are looked at there."""
+        part = self.signals[start:stop]
+        return part.copy_to_host() if is_on_gpu(part) else part
 
     @cached_property
     def signals_sha256(self) -> str:

@@ -8,6 +8,7 @@ one near S0 keeps float32 from cancelling. With σ unknown too (prior 1 / σ) it
 Rician noise, S0 unknown: S0 is drawn about its Gaussian conditional, and the draw's density divided out.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from ivimsc.kernels.compiling import LANE_JIT
 from ivimsc.kernels.lanes import exp32
 from ivimsc.kernels.special import log32, log_i0e32
 
-__all__ = ["Model", "log_likelihood", "unit_signals"]
+__all__ = ["Model", "log_likelihood", "tile", "unit_signals"]
 
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
 WIDER = np.float32(1.2)  # the draw of S0 against its Gaussian conditional: heavier tails than the posterior
@@ -98,12 +99,12 @@ def log_likelihood(y, signals, model, scale, reference, spread, scratch, s0, out
     x, minus_log_density = spread[0], spread[1]
     for at in range(0, len(out), TILE):
         end = min(at + TILE, len(out))
-        _tile(y, signals, at, model, scale, reference, x[at:end], minus_log_density[at:end], scratch[0][at:end],
+        tile(y, signals, at, model, scale, reference, x[at:end], minus_log_density[at:end], scratch[0][at:end],
               scratch[1][at:end], s0[at:end], out[at:end])  # fmt: skip
 
 
 @njit(**LANE_JIT)
-def _tile(y, signals, at, model, scale, reference, x, minus_log_density, rs, ss, s0, out):
+def tile(y, signals, at, model, scale, reference, x, minus_log_density, rs, ss, s0, out):
     """`log_likelihood` of the points from `at` on."""
     known = model.s0 > ZERO
     if known:
@@ -140,7 +141,7 @@ def _rician_of_s0(y, signals, at, sigma, known, x, minus_log_density, ss, s0, ou
     out[:] = ZERO
     if not known:
         for m in range(len(out)):
-            deviation = WIDER * sigma / np.sqrt(max(ss[m], LEAST))
+            deviation = WIDER * sigma / math.sqrt(max(ss[m], LEAST))
             s0[m] = s0[m] + deviation * x[m]
             out[m] = minus_log_density[m] + log32(deviation) if s0[m] > ZERO else EXCLUDED
             s0[m] = max(s0[m], ZERO)

@@ -20,13 +20,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.lanes import exp32
 from ivimsc.kernels.likelihood import Model, log_likelihood, unit_signals
 from ivimsc.kernels.priors import log_prior, map_points, subtract_log_jacobian
 from ivimsc.kernels.weighted_points import cholesky, moments, place, shift, top, weigh, weighted
 
-__all__ = ["FIELDS", "Settings", "posterior_kernel"]
+__all__ = ["CLIMBS", "FIELDS", "HALVINGS", "SHRINK", "Settings", "finish", "posterior_kernel"]
 
-ZERO, ONE = np.float32(0), np.float32(1)
+ZERO, ONE, THOUSANDTH = np.float32(0), np.float32(1), np.float32(1e-3)
 FIELDS = 12  # S0, f, D, D*, rmse, SD of f, D, D*, ESS, maximum of f, D, D*
 HALVINGS = 12  # of the exponent, when too few draws carry weight
 SHRINK = np.float32(0.45)  # of the search for the maximum, per round
@@ -194,24 +195,25 @@ def _voxel(y, scale, number, model, shared, proposal, prior, settings, g, a, c, 
 
 
 @njit(**JIT)
-def _finish(y, scale, b, settings, found, v, result, outcome):
-    """Write one voxel: result (FIELDS, voxel) in mm²/s and units of the signal."""
+def finish(signals, scale, b, least, v, found, result, outcome):
+    """Write voxel v: found (FIELDS,) of the scaled signal to result (FIELDS, voxel) in mm²/s and units of the signal.
+
+    found and result[:, v] may be the same memory. signals (voxel, b); least: effective sample size, below it the
+    outcome is 3.
+    """
     S0, f, d, p = found[0], found[1], found[2], found[3]
     squares = 0.0
     for i in range(len(b)):
-        squares += (y[i] - S0 * ((1.0 - f) * math.exp(-b[i] * d) + f * math.exp(-b[i] * p))) ** 2
+        squares += (signals[v, i] / scale - S0 * ((1.0 - f) * exp32(-b[i] * d) + f * exp32(-b[i] * p))) ** 2
     found[4] = math.sqrt(squares / len(b))
-    found[0] *= scale
-    found[4] *= scale
     outcome[v] = CONVERGED
     if f <= 1.96 * found[5] or (d > 0 and math.log(p / d) * p <= 1.96 * found[7]):
         outcome[v] = UNIDENTIFIABLE
-    if not found[8] >= settings.least:
+    if not found[8] >= least:
         outcome[v] = LIMIT
-    for k in (2, 3, 6, 7, 10, 11):
-        found[k] *= np.float32(1e-3)
     for k in range(FIELDS):
-        result[k, v] = found[k]
+        unit = scale if k in (0, 4) else THOUSANDTH if k in (2, 3, 6, 7, 10, 11) else ONE
+        result[k, v] = found[k] * unit
 
 
 @njit(**JIT)
@@ -238,21 +240,6 @@ def posterior_kernel(
             continue
         for i in range(len(y)):
             y[i] = signals[v, i] / scale[v]
-        _voxel(
-            y,
-            scale[v],
-            first + v,
-            model,
-            shared,
-            proposal,
-            prior,
-            settings,
-            g,
-            a,
-            c,
-            state,
-            found,
-            targets[v],
-            below[v],
-        )
-        _finish(y, scale[v], model.b, settings, found, v, result, outcome)
+        _voxel(y, scale[v], first + v, model, shared, proposal, prior, settings, g, a, c, state, found, targets[v],
+               below[v])  # fmt: skip
+        finish(signals, scale[v], model.b, settings.least, v, found, result, outcome)

@@ -9,7 +9,18 @@ from ivimsc.kernels.compiling import JIT, LANE_JIT
 from ivimsc.kernels.lanes import exp32
 from ivimsc.kernels.random_numbers import uniforms
 
-__all__ = ["cholesky", "moments", "place", "shift", "top", "weigh", "weighted"]
+__all__ = [
+    "add_moments",
+    "cholesky",
+    "moments",
+    "place",
+    "settle_moments",
+    "shift",
+    "top",
+    "weigh",
+    "weight",
+    "weighted",
+]
 
 ZERO, ONE = np.float32(0), np.float32(1)
 SUM = {**LANE_JIT, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}  # weights are all >= 0: any order will do
@@ -37,14 +48,41 @@ def top(x):
 
 
 @njit(**SUM)
+def weight(log_w, highest, exponent):
+    """Weight of a point, tempered by `exponent`."""
+    return exp32(exponent * (log_w - highest))
+
+
+@njit(**SUM)
 def weigh(log_w, highest, exponent, w):
     """Weights w = exp(exponent (log_w - highest)); returns Σ w and the effective sample size (Σ w)² / Σ w²."""
     total, squares = ZERO, ZERO
     for m in range(len(w)):
-        w[m] = exp32(exponent * (log_w[m] - highest))
+        w[m] = weight(log_w[m], highest, exponent)
         total += w[m]
         squares += w[m] * w[m]
     return total, total * total / squares
+
+
+@njit(**SUM)
+def add_moments(sums, w, d0, d1, d2):
+    """Add a point of weight w at (d0, d1, d2) to the nine sums of w d and of w d dᵀ (upper triangle, by columns)."""
+    a0, a1, a2, a00, a01, a11, a02, a12, a22 = sums
+    w0, w1, w2 = w * d0, w * d1, w * d2
+    return (
+        a0 + w0, a1 + w1, a2 + w2,
+        a00 + w0 * d0, a01 + w0 * d1, a11 + w1 * d1, a02 + w0 * d2, a12 + w1 * d2, a22 + w2 * d2,
+    )  # fmt: skip
+
+
+@njit(**JIT)
+def settle_moments(sums, total, c0, c1, c2, mean, covariance):
+    """Weighted mean (3,) and covariance (3, 3), its upper triangle, from the sums about (c0, c1, c2)."""
+    a0, a1, a2 = sums[0] / total, sums[1] / total, sums[2] / total
+    mean[0], mean[1], mean[2] = c0 + a0, c1 + a1, c2 + a2
+    covariance[0, 0], covariance[0, 1] = sums[3] / total - a0 * a0, sums[4] / total - a0 * a1
+    covariance[1, 1], covariance[0, 2] = sums[5] / total - a1 * a1, sums[6] / total - a0 * a2
+    covariance[1, 2], covariance[2, 2] = sums[7] / total - a1 * a2, sums[8] / total - a2 * a2
 
 
 @njit(**SUM)
@@ -52,24 +90,10 @@ def moments(w, total, x, at, mean, covariance):
     """Weighted mean (3,) and covariance (3, 3) of x (3, n), summed about x[:, at] so that float32 does not cancel."""
     x0, x1, x2 = x[0], x[1], x[2]
     c0, c1, c2 = x0[at], x1[at], x2[at]
-    a0 = a1 = a2 = a00 = a01 = a02 = a11 = a12 = a22 = ZERO
+    sums = (ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
     for m in range(len(w)):
-        d0, d1, d2 = x0[m] - c0, x1[m] - c1, x2[m] - c2
-        w0, w1, w2 = w[m] * d0, w[m] * d1, w[m] * d2
-        a0 += w0
-        a1 += w1
-        a2 += w2
-        a00 += w0 * d0
-        a01 += w0 * d1
-        a02 += w0 * d2
-        a11 += w1 * d1
-        a12 += w1 * d2
-        a22 += w2 * d2
-    a0, a1, a2 = a0 / total, a1 / total, a2 / total
-    mean[0], mean[1], mean[2] = c0 + a0, c1 + a1, c2 + a2
-    covariance[0, 0], covariance[0, 1] = a00 / total - a0 * a0, a01 / total - a0 * a1
-    covariance[1, 1], covariance[0, 2] = a11 / total - a1 * a1, a02 / total - a0 * a2
-    covariance[2, 2], covariance[1, 2] = a22 / total - a2 * a2, a12 / total - a1 * a2
+        sums = add_moments(sums, w[m], x0[m] - c0, x1[m] - c1, x2[m] - c2)
+    settle_moments(sums, total, c0, c1, c2, mean, covariance)
 
 
 @njit(**SUM)

@@ -12,6 +12,8 @@ Priors: ``shrinkage`` (Gaussian over logit f, ln D, ln D* of the region, or a mi
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.kernels.draws import Draws, empirical_draws, make_proposal, prior_draws
-from ivimsc.kernels.launch import Launch, run_blocks
+from ivimsc.kernels.launch import Launch, empty_beside, run_blocks
 from ivimsc.kernels.likelihood import Model, unit_signals
 from ivimsc.kernels.posterior import FIELDS, Settings, posterior_kernel
 from ivimsc.kernels.priors import Prior, box_prior, draw, gaussian_prior, parameters
@@ -130,9 +132,20 @@ class Fitter:
         self.proposal = make_proposal(options.points, options.seed + 1)
         self.notes: list[str] = []
 
+    @cached_property
+    def _on_gpu(self) -> Any:
+        from ivimsc.kernels.cuda.posterior import Posterior  # CUDA is loaded only where it runs
+
+        return Posterior(self.launch, self.model, self.prior, self.draws, self.proposal, self.settings)
+
     def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
         """Fit signals (voxel, b); `first` is the number of the first in the data set."""
-        result, outcome, _ = self._run(signals, np.empty((len(signals), 0), np.float32), first)
+        if self.launch.on_gpu:
+            result = empty_beside(self.launch, signals, (FIELDS, len(signals)), np.float32)
+            outcome = empty_beside(self.launch, signals, (len(signals),), np.uint8)
+            self._on_gpu.run(signals, first, result, outcome)
+        else:
+            result, outcome, _ = self._run(signals, np.empty((len(signals), 0), np.float32), first)
         S0, f, D, Dstar, rmse, fstd, dstd, dstarstd, ess, fmap, dmap, dstarmap = result
         return Estimates(
             S0, f, D, Dstar, rmse, outcome, fstd, dstd, dstarstd, ess=ess, fmap=fmap, dmap=dmap, dstarmap=dstarmap
@@ -141,7 +154,7 @@ class Fitter:
     def below(self, signals: NDArray[np.float32], f: NDArray, D: NDArray, Dstar: NDArray) -> NDArray[np.float32]:
         """(voxel, 3) posterior probability that f, D and D* [mm²/s] are below the values given, NaN for bad signals.
 
-        Uniform over 0..1 if the values are the truth and the prior is the one that they come from.
+        Uniform over 0..1 if the values are the truth and the prior is the one that they come from. On the CPU always.
         """
         targets = np.stack([f, np.multiply(D, 1e3), np.multiply(Dstar, 1e3)], axis=1).astype(np.float32)
         return self._run(signals, targets)[2]

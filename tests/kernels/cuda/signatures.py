@@ -3,7 +3,7 @@
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, typeof, uint8, uint64
 
-from ivimsc.kernels.cuda import arrays, finishing, nlls, segmented, simulating, sparse_coding, unrolled
+from ivimsc.kernels.cuda import arrays, finishing, nlls, posterior, segmented, simulating, sparse_coding, unrolled
 from ivimsc.kernels.finish import Limits
 
 LIMITS = typeof(Limits(*np.ones(7, np.float32)))
@@ -29,6 +29,14 @@ KERNELS = {
             *(F1, int32[:, ::1], D2, D1, D1, int32[::1]),
         ),
     ),
+    "posterior": (
+        posterior.posterior_kernel,
+        (
+            *(*SPAN, int64, F2, F1, float32, float32, boolean, F2, F2, F2, F1, F2, int64, F2, F1, F2),
+            *(I1, F1, F1, F1, F2, F3, F2, float32, int64, float32, int64, int64, F3, F3, F2),
+        ),
+    ),
+    "posterior's finish": (posterior.finish_kernel, (*SPAN, F2, F1, float32, F2, uint8[::1])),
     "units": (
         unrolled.units_kernel(10),
         (*SPAN, F2, F3, F3, F2, F1, int64, boolean, boolean, boolean, F2, F2, F2, F2),

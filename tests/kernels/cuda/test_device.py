@@ -91,8 +91,8 @@ def test_auto_takes_a_gpu_that_answers_and_says_so(two_gpus):
 
 
 def test_auto_says_why_a_gpu_is_left_alone(two_gpus):
-    chosen = choose_device("auto", task="bayes")
-    assert not chosen.on_gpu and "bayes has no CUDA kernels" in chosen.notes[0]
+    chosen = choose_device("auto", task="mlp")
+    assert not chosen.on_gpu and "mlp has no CUDA kernels" in chosen.notes[0]
 
 
 def test_auto_without_a_gpu_is_the_cpu(no_gpu):
@@ -115,8 +115,8 @@ def test_a_gpu_that_is_missing_is_an_error_with_the_reason(no_gpu):
 
 
 def test_a_method_without_cuda_kernels_is_an_error_that_names_those_with(two_gpus):
-    with pytest.raises(DeviceError, match=f"for bayes, .*{', '.join(ON_CUDA)}"):
-        choose_device("cuda", task="bayes")
+    with pytest.raises(DeviceError, match=f"for mlp, .*{', '.join(ON_CUDA)}"):
+        choose_device("cuda", task="mlp")
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:x", "cpu:1", "auto:0", "cuda:-1", ""])

@@ -39,6 +39,19 @@ def test_segmented_finds_the_same(signals, options):
     assert np.mean(same) >= 0.9999
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"likelihood": "rician"}, {"prior": "uniform", "sigma": "marginal"}, {"s0": 1.0, "components": 2}]
+)
+def test_bayes_has_the_same_moments(signals, options):
+    cpu, gpu = both(signals[:50_000], TEN, "bayes", **options)
+    assert np.mean(gpu.outcome == cpu.outcome) >= 0.999  # an effective sample size or an SD at the limit may round over
+    for name, sd in (("f", "fstd"), ("D", "dstd"), ("Dstar", "dstarstd")):
+        apart = np.abs(getattr(gpu, name) - getattr(cpu, name)) / getattr(cpu, sd)
+        noise = 1 / np.sqrt(cpu.ess)  # Monte-Carlo error of the mean, in SD: another round may have been taken
+        assert np.mean((apart < 1e-3) | (apart < 5 * noise)) >= 0.9999
+        assert np.median(apart) < 1e-4  # the same points
+
+
 @pytest.mark.parametrize("noise", ["rician", "gaussian", "none"])
 def test_simulated_draws_are_the_same(noise):
     cpu, gpu = (
@@ -49,7 +62,7 @@ def test_simulated_draws_are_the_same(noise):
 
 
 @pytest.mark.parametrize("n", [0, 1, 7])
-@pytest.mark.parametrize("method", ["nlls", "segmented"])
+@pytest.mark.parametrize("method", ["nlls", "segmented", "bayes"])
 def test_few_voxels(signals, method, n):
     cpu, gpu = both(signals[:n], TEN, method)
     np.testing.assert_array_equal(gpu.outcome, cpu.outcome)
