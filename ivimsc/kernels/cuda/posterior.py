@@ -12,6 +12,7 @@ import numpy as np
 from numba import cuda, float32
 
 from ivimsc.kernels import likelihood, posterior, priors, scaling, weighted_points
+from ivimsc.kernels.cuda.block_sums import SUMS, largest, moments, weigh
 from ivimsc.kernels.cuda.device_functions import as_device
 from ivimsc.kernels.cuda.streaming import grid, on_device, run_chunks, threads_for
 from ivimsc.kernels.draws import Draws, Proposal
@@ -25,7 +26,6 @@ __all__ = ["Posterior", "finish_kernel", "posterior_kernel"]
 ZERO, ONE, HALF, LOWEST = np.float32(0), np.float32(1), np.float32(0.5), np.float32(-np.inf)
 WAVES = 3  # blocks per multiprocessor: as many as 152 registers leave room for, so that all begin at once
 CHUNK = 2**18  # voxels
-SUMS = 12  # rows of shared memory for sums over threads
 SMALL = 48  # and numbers of the voxel
 BAD = 5  # estimates.Outcome
 _scale_of, _tile, _unit_signals, _finish = (
@@ -34,92 +34,15 @@ _scale_of, _tile, _unit_signals, _finish = (
 _map_points, _log_prior, _subtract_log_jacobian = (
     as_device(f) for f in (priors.map_points, priors.log_prior, priors.subtract_log_jacobian)
 )
-_weight, _add_moments, _settle_moments, _cholesky, _place, _shift = (
-    as_device(getattr(weighted_points, name))
-    for name in ("weight", "add_moments", "settle_moments", "cholesky", "place", "shift")
+_cholesky, _place, _shift = (
+    as_device(f) for f in (weighted_points.cholesky, weighted_points.place, weighted_points.shift)
 )
-
-
-@cuda.jit(device=True)
-def _total(sums, rows):
-    """Add up each of the first rows of sums (row · thread) into its first number."""
-    lane, width = cuda.threadIdx.x, cuda.blockDim.x
-    half = width // 2
-    cuda.syncthreads()
-    while half > 0:
-        if lane < half:
-            for k in range(rows):
-                sums[k * width + lane] += sums[k * width + lane + half]
-        cuda.syncthreads()
-        half //= 2
-
-
-@cuda.jit(device=True)
-def _highest(sums, value, place):
-    """The largest value of all threads and its place, the smallest of several; places are whole numbers below 2^24."""
-    lane, width = cuda.threadIdx.x, cuda.blockDim.x
-    half = width // 2
-    sums[lane], sums[width + lane] = value, np.float32(place)
-    cuda.syncthreads()
-    while half > 0:
-        if lane < half:
-            other, there = sums[lane + half], sums[width + lane + half]
-            if other > sums[lane] or (other == sums[lane] and there < sums[width + lane]):
-                sums[lane], sums[width + lane] = other, there
-        cuda.syncthreads()
-        half //= 2
-    highest, at = sums[0], int(sums[width])
-    cuda.syncthreads()
-    return highest, at
-
-
-@cuda.jit(device=True)
-def _weigh(log_w, n, highest, exponent, sums):
-    """`weighted_points.weigh` over all threads, without keeping the weights: their sum and the effective sample size."""
-    lane, width, total, squares = cuda.threadIdx.x, cuda.blockDim.x, ZERO, ZERO
-    for m in range(lane, n, width):
-        w = _weight(log_w[m], highest, exponent)
-        total += w
-        squares += w * w
-    sums[lane], sums[width + lane] = total, squares
-    _total(sums, 2)
-    total, squares = sums[0], sums[width]
-    cuda.syncthreads()
-    return total, total * total / squares
-
-
-@cuda.jit(device=True)
-def _moments(log_w, other, x, n, highest, at, exponent, sums, mean, covariance):
-    """`weighted_points.moments` of x (3, n) over all threads; returns Σ w, Σ w² and Σ w · other."""
-    lane, width, total, squares, extra = cuda.threadIdx.x, cuda.blockDim.x, ZERO, ZERO, ZERO
-    c0, c1, c2 = x[0, at], x[1, at], x[2, at]
-    some = (ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
-    for m in range(lane, n, width):
-        w = _weight(log_w[m], highest, exponent)
-        total += w
-        squares += w * w
-        extra += w * other[m]
-        some = _add_moments(some, w, x[0, m] - c0, x[1, m] - c1, x[2, m] - c2)
-    sums[lane], sums[width + lane], sums[2 * width + lane] = some[0], some[1], some[2]
-    sums[3 * width + lane], sums[4 * width + lane], sums[5 * width + lane] = some[3], some[4], some[5]
-    sums[6 * width + lane], sums[7 * width + lane], sums[8 * width + lane] = some[6], some[7], some[8]
-    sums[9 * width + lane], sums[10 * width + lane], sums[11 * width + lane] = total, squares, extra
-    _total(sums, SUMS)
-    total, squares, extra = sums[9 * width], sums[10 * width], sums[11 * width]
-    if lane == 0:
-        some = (
-            sums[0], sums[width], sums[2 * width], sums[3 * width], sums[4 * width], sums[5 * width],
-            sums[6 * width], sums[7 * width], sums[8 * width],
-        )  # fmt: skip
-        _settle_moments(some, total, c0, c1, c2, mean, covariance)
-    cuda.syncthreads()
-    return total, squares, extra
 
 
 @cuda.jit(device=True)
 def _gather(log_w, s0, theta, n, highest, at, sums, mean, covariance, found):
     """`posterior._gather` over all threads: found[:9]; returns the effective sample size."""
-    total, squares, extra = _moments(log_w, s0, theta, n, highest, at, ONE, sums, mean, covariance)
+    total, squares, extra = moments(log_w, s0, theta, n, highest, at, ONE, sums, mean, covariance)
     ess = total * total / squares
     if cuda.threadIdx.x == 0:
         found[0], found[8] = extra / total, ess
@@ -137,8 +60,8 @@ def _propose(log_w, s0, t, n, highest, at, ess, tempered, sums, mean, covariance
     while ess < tempered and halvings < HALVINGS:
         exponent *= HALF
         halvings += 1
-        _, ess = _weigh(log_w, n, highest, exponent, sums)
-    _moments(log_w, s0, t, n, highest, at, exponent, sums, mean, covariance)
+        _, ess = weigh(log_w, n, highest, exponent, sums)
+    moments(log_w, s0, t, n, highest, at, exponent, sums, mean, covariance)
     if cuda.threadIdx.x == 0:
         _cholesky(covariance, root)
     cuda.syncthreads()
@@ -212,7 +135,7 @@ def _climb(y, model, factor, prior, proposal, start, climb, root, best, column, 
                 high, at = value + density[0], m
                 for i in range(3):
                     kept[i, 0], kept[i, 1] = t[i, 0], theta[i, 0]
-        _, place = _highest(sums, high, at)
+        _, place = largest(sums, high, at)
         if place == at and at % cuda.blockDim.x == cuda.threadIdx.x:
             for i in range(3):
                 best[i], found[9 + i] = kept[i, 0], kept[i, 1]
@@ -256,8 +179,8 @@ def posterior_kernel(
                 y[m] = signals[v, m] / factor
             cuda.syncthreads()
             high, at, peak, top = _global(y[:n_b], sampled, factor, draws, log_w, s)
-            high, at = _highest(sums, high, at)
-            _, top = _highest(sums, peak, top)
+            high, at = largest(sums, high, at)
+            _, top = largest(sums, peak, top)
             ess = _gather(log_w, s, draw_theta, draw_t.shape[1], high, at, sums, mean, covariance, found)
             for k in range(lane, 3, width):
                 best[k], found[9 + k] = draw_t[k, top], draw_theta[k, top]
@@ -269,8 +192,8 @@ def posterior_kernel(
                 high, at, peak, top = _local(
                     y[:n_b], model, factor, prior, proposal, found[0], start, mean, root, column, log_w, s, points[block]
                 )  # fmt: skip
-                high, at = _highest(sums, high, at)
-                _, top = _highest(sums, peak, top)
+                high, at = largest(sums, high, at)
+                _, top = largest(sums, peak, top)
                 new = _gather(log_w, s, theta, n, high, at, sums, mean, covariance, trial)
                 if new > ess:
                     ess = new
