@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ivimsc import __version__
 from ivimsc.errors import DeviceError, InputError
 from ivimsc.files import make_folder, refuse_existing
-from ivimsc.kernels.launch import choose_device
+from ivimsc.kernels.launch import choose_device, parse_device
 from ivimsc.methods import typed_options
 from ivimsc.models import Model, write_model
 from ivimsc.networks.data import Data
@@ -238,10 +238,14 @@ def _torch() -> Any:
 
 def _device(torch: Any, job: TrainJob) -> Any:
     """The torch device; on the CPU torch runs on one thread, the kernels on `job.threads`."""
-    if job.device.startswith("cuda") or (job.device == "auto" and torch.cuda.is_available()):
-        if not torch.cuda.is_available():
-            raise DeviceError(f"--device: found {job.device!r}, expected a GPU that torch can use: this torch ({torch.__version__}) finds none")  # fmt: skip
-        return torch.device("cuda" if job.device == "auto" else job.device)
+    kind, index = parse_device(job.device)
+    gpus = torch.cuda.device_count() if kind != "cpu" and torch.cuda.is_available() else 0
+    if kind == "cuda" and not gpus:
+        raise DeviceError(f"--device: found {job.device!r}, expected a GPU that torch can use: this torch ({torch.__version__}) finds none")  # fmt: skip
+    if index and index >= gpus:
+        raise DeviceError(f"--device: found {job.device!r}, expected cuda:0 to cuda:{gpus - 1}, which torch finds")
+    if gpus:
+        return torch.device("cuda", index)
     # Networks this small gain little from torch's own threads, and lose a lot where other programs run.
     torch.set_num_threads(1)
     return torch.device("cpu")

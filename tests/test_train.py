@@ -167,6 +167,17 @@ class TestRefused:
         with pytest.raises(InputError, match="no readable checkpoint"):
             train_file(job(store, out, "mlp", resume=True))
 
+    @pytest.mark.parametrize("device", ["tpu", "cpu:1", "meta"])
+    def test_an_unknown_device(self, store, tmp_path, device):
+        with pytest.raises(DeviceError, match="expected auto, cpu or cuda"):
+            train_file(job(store, tmp_path / "m.safetensors", device=device))
+
+    def test_a_gpu_by_a_number_that_is_not_there(self, store, tmp_path, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        with pytest.raises(DeviceError, match="'cuda:2', expected cuda:0 to cuda:1"):
+            train_file(job(store, tmp_path / "m.safetensors", device="cuda:2"))
+
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
     def test_a_missing_gpu_is_an_error(self, store, tmp_path):
         with pytest.raises(DeviceError, match="cuda"):

@@ -26,6 +26,7 @@ __all__ = [
     "find_gpus",
     "is_on_gpu",
     "leave_gpu",
+    "parse_device",
     "run_blocks",
     "usable_cores",
 ]
@@ -85,6 +86,14 @@ def find_gpus() -> tuple[list[str], str]:
     return (["Numba's CUDA simulator"], "") if config.ENABLE_CUDASIM else ask()
 
 
+def parse_device(device: str) -> tuple[str, int]:
+    """Kind of a device as users name it, auto, cpu or cuda, and the number of the GPU."""
+    wanted = re.fullmatch(r"(auto|cpu|cuda)(?::(\d+))?", device)
+    if wanted is None or (wanted[2] and wanted[1] != "cuda"):
+        raise DeviceError(f"--device: found {device!r}, expected auto, cpu or cuda (cuda:1 for the second GPU)")
+    return wanted[1], int(wanted[2] or 0)
+
+
 def choose_device(device: str = "auto", threads: int | None = None, task: str | None = None) -> Launch:
     """Decide where to run; a device that is asked for and missing is an error, never a silent fallback.
 
@@ -101,17 +110,15 @@ def choose_device(device: str = "auto", threads: int | None = None, task: str | 
     InputError
         for a number of threads that is not in 1 .. usable cores
     """
-    wanted = re.fullmatch(r"(auto|cpu|cuda)(?::(\d+))?", device)
-    if wanted is None or (wanted[2] and wanted[1] != "cuda"):
-        raise DeviceError(f"--device: found {device!r}, expected auto, cpu or cuda (cuda:1 for the second GPU)")
+    kind, index = parse_device(device)
     cores = usable_cores()
     if threads is None:
         threads = cores
     if not 1 <= threads <= cores:
         raise InputError(f"--threads: found {threads}, expected 1 to {cores} (the cores of this machine)")
-    if wanted[1] == "cuda":
-        return _choose_gpu(device, int(wanted[2] or 0), threads, task)
-    names = find_gpus()[0] if wanted[1] == "auto" and task is not None else []
+    if kind == "cuda":
+        return _choose_gpu(device, index, threads, task)
+    names = find_gpus()[0] if kind == "auto" and task is not None else []
     if names and task in ON_CUDA:
         notes = [f"device: cuda:0 ({names[0]}), because it answers; --device cpu for the CPU"]
         return Launch("cuda:0", threads, notes, automatic=True)

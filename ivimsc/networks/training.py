@@ -181,7 +181,7 @@ def _epoch(network, loss, training, schedule, optimiser, seed, epoch) -> float:
     key = (seed << 20) + epoch
     size = schedule.epoch_voxels or len(training)
     total, seen = 0.0, 0
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[p.device for p in [next(network.parameters())] if p.is_cuda]):
         torch.manual_seed(key)  # dropout
         for n, batch in training.batches(schedule, key):
             seen += n
@@ -218,7 +218,7 @@ def _save(path: Path, state: dict[str, Any]) -> None:
 
 def _load(path: Path, fingerprint: str) -> dict[str, Any]:
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
         found = state["fingerprint"]
     except Exception as error:  # torch.load raises what the damage makes of it
         raise InputError(f"{path}: found no readable checkpoint ({type(error).__name__}), expected that of a training: --force starts anew") from None  # fmt: skip

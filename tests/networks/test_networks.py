@@ -1,5 +1,7 @@
 """The networks: against the equations, physics and each other."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ torch = pytest.importorskip("torch")
 
 from ivimsc.errors import InputError
 from ivimsc.networks import general, scdnn
+from ivimsc.networks.build import build, build_general
+from ivimsc.networks.data import Data
 from ivimsc.networks.ivimnet import BOUNDS, IvimNet, biexponential
 from ivimsc.networks.ivimnet import Options as IvimNetOptions
 from ivimsc.networks.mlp import Mlp
@@ -14,6 +18,7 @@ from ivimsc.networks.mlp import Options as MlpOptions
 from ivimsc.networks.scdnn import Scdnn
 from ivimsc.networks.training import Schedule
 from ivimsc.physics.canonical import Scan, make_basis
+from ivimsc.train import TrainJob, _options
 from tests.conftest import FIVE, equation1, phantom
 
 
@@ -167,3 +172,23 @@ class TestGeneral:
             assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
         other = next(iter(one.batches(schedule, 6)))[1]
         assert not torch.equal(a[3], other[3])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("scdnn", {}), ("scdnn", {"variant": "paper"}), ("scdnn", {"variant": "general"}), ("mlp", {}), ("ivimnet", {})],
+)
+def test_a_training_step_stays_on_its_device(name, settings):
+    """A device without numbers stands for a GPU: torch refuses to mix it with the CPU, and runs no kernel of ours."""
+    options, schedule, chosen = _options(TrainJob(name, [], Path("model.safetensors"), settings=settings))
+    random = np.random.default_rng(0)
+    signals, clean, truth = (random.uniform(0.1, 1, (40, n)).astype(np.float32) for n in (5, 5, 3))
+    data = Data(FIVE, signals, truth, clean, np.full(40, 0.03, np.float32), True)
+    general_scans = settings.get("variant") == "general"
+    plan = build_general(options, schedule, 0) if general_scans else build(name, options, schedule, chosen, data, 0)
+    there = torch.device("meta")
+    net, training = plan.network.to(there), plan.training.to(there)
+    _, batch = next(iter(training.batches(schedule, 1)))
+    plan.loss(net, *batch).backward()
+    slopes = [p.grad for p in net.parameters() if p.grad is not None]
+    assert slopes and all(slope.device == there for slope in slopes)
