@@ -12,20 +12,21 @@ found once for the data set so that the residuals are as large as the noise (`no
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
-from ivimsc.estimates import Estimates, Spectrum
-from ivimsc.kernels.compiling import JIT
-from ivimsc.kernels.launch import Launch, leave_gpu, run_blocks
+from ivimsc.estimates import Estimates, Outcome, Spectrum
+from ivimsc.kernels.decoding import decode_codes
+from ivimsc.kernels.launch import Launch, empty_beside, is_on_gpu, leave_gpu, run_blocks
 from ivimsc.kernels.pyramid import make_pyramid
 from ivimsc.kernels.sparse_coding import encode_exact
 from ivimsc.kernels.thresholding import encode_iterated
 from ivimsc.methods import VoxelSource
-from ivimsc.physics.dictionary import Dictionary, decode_row, make_dictionary
+from ivimsc.physics.dictionary import Dictionary, make_dictionary
 from ivimsc.physics.parameters import BY_KEY
 from ivimsc.physics.protocol import require_distinct
 
@@ -36,10 +37,8 @@ SOLVERS = ("exact", "fista", "soft", "hard")
 RULES = ("absolute", "relative", "noise")
 BLOCK = 1024  # voxels per call: a voxel takes some µs
 PART = 16384  # voxels coded at a time: dense coefficients over 600 atoms are 80 MB
-PART_ON_GPU = 2**18  # where codes are never dense, and many voxels hide the wait for memory
+PART_ON_GPU = 2**20  # where codes are never dense, and many voxels hide the wait for memory
 SAMPLE = 4096  # voxels that β is chosen on
-CONVERGED, AT_BOUND, ITERATION_LIMIT, UNIDENTIFIABLE, BAD_SIGNAL, GAP = 1, 2, 3, 4, 5, 6  # estimates.Outcome
-NEAR = 1.0 + 1e-9  # a mean of one value is that value but for rounding
 LOWEST_D = 1e-5  # mm²/s: a logarithmic grid cannot start at the bound, 0
 
 
@@ -86,29 +85,6 @@ class Options:
             raise InputError(f"option max_iterations of ista: found {self.max_iterations}, expected at least 1")
 
 
-@njit(**JIT)
-def _decode(start, stop, data, indices, indptr, grids, scale, squares, n_b, result, outcome):
-    """(8) to (10) for the voxels start..stop: result (5, voxel) S0, f, D, D*, rmse; outcome (voxel,) 1, 2, 4 or 5.
-
-    4: no perfusion part, D* is NaN. 2: no tissue part (D is NaN), or a part that is all at an end of its grid.
-    5: bad signal, or no part at all.
-    """
-    D, Dstar = grids
-    for v in range(start, stop):
-        total, f, d, p = decode_row(data, indices, indptr[v], indptr[v + 1], D, Dstar)
-        if scale[v] == 0 or not total > 0:
-            result[:, v], outcome[v] = np.nan, BAD_SIGNAL
-            continue
-        values = (total * scale[v], f, d, p, np.sqrt(squares[v] / n_b) * scale[v])
-        for i in range(5):
-            result[i, v] = values[i]
-        if f == 0:
-            outcome[v] = UNIDENTIFIABLE
-        else:
-            ends = not (NEAR * D[0] < d < D[-1] / NEAR) or not (NEAR * Dstar[0] < p < Dstar[-1] / NEAR)
-            outcome[v] = AT_BOUND if f == 1 or ends else CONVERGED
-
-
 @dataclass(frozen=True)
 class Code:
     """Coefficients of some voxels, CSR rows (data in units of the scaled signal), and how they were found."""
@@ -139,7 +115,7 @@ class Fitter:
         self.notes = dictionary.notes()
 
     def code(self, signals: NDArray[np.float32], beta: float, solver: str) -> Code:
-        """Code signals (voxel, b) with β = `beta` (of the fitter's rule)."""
+        """Code signals (voxel, b) with β = `beta` (of the fitter's rule), on the CPU."""
         n = len(signals)
         scale, gap, squares = np.zeros(n, np.float32), np.empty(n), np.empty(n)
         turns, done = np.zeros(n, np.int32), np.ones(n, np.bool_)
@@ -147,12 +123,7 @@ class Fitter:
             most = min(self.dictionary.matrix.shape)
             atom, x = np.empty((n, most), np.int32), np.empty((n, most))
             given = signals, self.pyramid, float(beta), self.relative, scale, atom, x, gap, squares, turns
-            if self.launch.on_gpu:
-                from ivimsc.kernels.cuda.sparse_coding import encode  # CUDA is loaded only where it runs
-
-                encode(self.launch, *given)
-            else:
-                run_blocks(self.launch, encode_exact, n, *given, block=BLOCK)
+            run_blocks(self.launch, encode_exact, n, *given, block=BLOCK)
             used = atom >= 0
             data, indices = x[used], atom[used]
         else:
@@ -175,21 +146,41 @@ class Fitter:
 
     def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
         """Fit signals (voxel, b); `first` is not used: nothing here is random."""
+        on_gpu = self.launch.on_gpu
+        part, fit = (PART_ON_GPU, self._fit_on_gpu) if on_gpu else (PART, self._fit_part)
+        if is_on_gpu(signals):
+            return fit(signals)
         signals = np.ascontiguousarray(signals)
-        part = PART_ON_GPU if self.launch.on_gpu else PART
-        parts = [self._fit_part(signals[i : i + part]) for i in range(0, max(len(signals), 1), part)]
+        parts = [fit(signals[i : i + part]) for i in range(0, max(len(signals), 1), part)]
         return parts[0] if len(parts) == 1 else _joined(parts)
+
+    @cached_property
+    def _coder(self) -> Any:
+        from ivimsc.kernels.cuda.sparse_coding import Coder  # CUDA is loaded only where it runs
+
+        d = self.dictionary
+        return Coder(self.launch, self.pyramid, (d.D, d.Dstar), self.beta, self.relative, self.options.tolerance)
+
+    def _fit_on_gpu(self, signals: Any) -> Estimates:
+        n, most = len(signals), min(self.dictionary.matrix.shape)
+        kinds = [((5, n), np.float32), ((n,), np.uint8), ((n,), np.float32), ((n,), np.int32), ((n,), np.int32)]
+        kinds += [((most, n), np.int32), ((most, n), np.float32)]
+        result, outcome, gap, turns, atoms, atom, x = (empty_beside(self.launch, signals, *kind) for kind in kinds)
+        self._coder.run(signals, result, outcome, gap, turns, atoms, atom, x)
+        spectrum = Spectrum(*self._coder.rows(atoms, atom, x))
+        S0, f, D, Dstar, rmse = result
+        return Estimates(S0, f, D, Dstar, rmse, outcome, gap=gap, iterations=turns, atoms=atoms, spectrum=spectrum)
 
     def _fit_part(self, signals: NDArray[np.float32]) -> Estimates:
         options, n = self.options, len(signals)
         code = self.code(signals, self.beta, options.solver)
         result, outcome = np.empty((5, n), np.float32), np.empty(n, np.uint8)
         grids = (self.dictionary.D, self.dictionary.Dstar)
-        run_blocks(self.launch, _decode, n, code.data, code.indices, code.indptr, grids, code.scale, code.squares, signals.shape[1], result, outcome)  # fmt: skip
-        missed, what = (
-            (~code.done, ITERATION_LIMIT) if options.solver == "hard" else (~(code.gap <= options.tolerance), GAP)
-        )
-        outcome[missed & (outcome != BAD_SIGNAL)] = what
+        run_blocks(self.launch, decode_codes, n, code.data, code.indices, code.indptr, grids, code.scale, code.squares, signals.shape[1], result, outcome)  # fmt: skip
+        missed, what = ~(code.gap <= options.tolerance), Outcome.GAP
+        if options.solver == "hard":
+            missed, what = ~code.done, Outcome.ITERATION_LIMIT
+        outcome[missed & (outcome != Outcome.BAD_SIGNAL)] = what
         S0, f, D, Dstar, rmse = result
         data = (code.data * np.repeat(code.scale, code.atoms)).astype(np.float32)
         spectrum = Spectrum(data, code.indices, code.indptr)

@@ -19,6 +19,7 @@ from ivimsc.errors import InputError
 __all__ = ["GRIDS", "Dictionary", "decode_row", "make_dictionary", "make_grid"]
 
 GRIDS = ("log", "linear")
+_ZERO = np.float64(0.0)  # numpy's, for which 0 / 0 is NaN in plain Python too (Numba's CUDA simulator)
 MOST_BYTES = 2**30  # the matrix and what is derived from it have to fit in memory
 SAME = 1e-3  # relative distance of two atoms that no noise met in practice can tell apart: SNR 1000
 
@@ -179,7 +180,7 @@ def decode_row(data, indices, begin, end, D, Dstar):
 
     D is NaN where the tissue part is empty, D* where the perfusion part is, f where both are.
     """
-    tissue, blood, d, p = 0.0, 0.0, 0.0, 0.0
+    tissue, blood, d, p = _ZERO, _ZERO, _ZERO, _ZERO
     for i in range(begin, end):
         j, x = indices[i], data[i]
         if j < len(D):

@@ -4,23 +4,25 @@ What a voxel needs beside its signal, some 10 kB, lies in device memory, (row, v
 by side read and write neighbouring numbers, while the dictionary itself is the same for all and comes from the caches.
 """
 
-from functools import partial
+from typing import Any
 
 import numpy as np
 from numba import cuda
 
-from ivimsc.kernels import duality, scaling, sparse_coding
+from ivimsc.kernels import decoding, duality, scaling, sparse_coding
 from ivimsc.kernels.active_set import Active
 from ivimsc.kernels.cuda.device_functions import as_device
 from ivimsc.kernels.cuda.streaming import THREADS, grid, on_device, run_chunks
-from ivimsc.kernels.launch import Launch
+from ivimsc.kernels.launch import Launch, is_on_gpu
 from ivimsc.kernels.pyramid import Pyramid
 from ivimsc.kernels.sparse_coding import Scratch
+from ivimsc.physics import dictionary
 
-__all__ = ["codes_kernel", "encode"]
+__all__ = ["Coder", "codes_kernel", "rows_kernel"]
 
+BAD_SIGNAL, GAP = 5, 6  # estimates.Outcome
 CHUNK = 2**16  # voxels: 10 kB of scratch each
-_scale_of, _scan, _excess, _code, _sort = (
+_scale_of, _scan, _excess, _code, _sort, _decode_row, _settle = (
     as_device(f)
     for f in (
         scaling.scale_of,
@@ -28,21 +30,24 @@ _scale_of, _scan, _excess, _code, _sort = (
         duality.excess,
         sparse_coding._code,
         sparse_coding._sort,
+        dictionary.decode_row,
+        decoding.settle,
     )
 )
 
 
 @cuda.jit(cache=True)
 def codes_kernel(
-    first, size, signals, atoms, columns, place, firsts, half, loose, lift, lifted, pairs, words, beta, relative,
-    numbers, floats, factor, y, c, bits, one, one_bits, value, value_bits, flags,
-    scale, atom, x, gap, squares, turns,
+    first, size, signals, atoms, columns, place, firsts, half, loose, lift, lifted, pairs, D, Dstar, words, beta, relative,
+    tolerance, numbers, floats, factor, y, c, bits, one, one_bits, value, value_bits, flags,
+    result, outcome, gap, turns, used, atom, x,
 ):  # fmt: skip
-    """Code the voxels first .. first + size: see `sparse_coding.encode_exact`.
+    """Code and decode the voxels first .. first + size: see `sparse_coding.encode_exact` and `decoding.settle`.
 
-    atoms .. pairs: the Pyramid; words: ones, "look at all flags"; numbers (3 most, chunk) .. flags: scratch, where bits,
-    one_bits, value_bits are the same memory as c, one, value; scale, gap, squares, turns (voxel,) and atom, x (most,
-    voxel): written.
+    atoms .. pairs: the Pyramid; D, Dstar: the grids; words: ones, "look at all flags"; numbers (3 most, chunk) .. flags:
+    scratch, where bits, one_bits, value_bits are the same memory as c, one, value. Written: result (5, voxel) S0, f, D,
+    D*, rmse; outcome, gap, turns, used (voxel,): number of atoms; atom, x (most, voxel): the first `used` of each are
+    the atoms in use and their coefficients in units of the signal.
     """
     i = cuda.grid(1)
     if i >= size:
@@ -57,52 +62,74 @@ def codes_kernel(
         y[:, :, i], c[:, i], one[:, i], value[:, i], flags[:, i], numbers[most:, i], floats[5 * most :, i],
         bits[:, i], one_bits[:, i], value_bits[:, i], words,
     )  # fmt: skip
-    for k in range(most):
-        atom[k, v], x[k, v] = -1, 0.0
-    largest = _scale_of(signals, v)
-    scale[v] = largest
-    if largest == 0:
-        gap[v], squares[v], turns[v] = np.nan, np.nan, 0
-        return
-    inverse, n_b = 1.0 / np.float64(largest), columns.shape[0]
-    for m in range(y.shape[1]):
-        y[0, m, i] = signals[v, m] * inverse if m < n_b else 0.0
-    half_beta = 0.5 * beta
-    if relative:
-        last, n = firsts[firsts.shape[0] - 2], firsts[firsts.shape[0] - 1]
-        _scan(p.columns, last, n - last, t.y, 0, t.c)
-        half_beta *= _excess(t.bits, n - last, 0.0, t.one, t.one_bits)
-    k, gap_v, squares_v, turns_v = _code(s, p, t, half_beta)
-    gap[v], squares[v], turns[v] = gap_v, squares_v, turns_v
-    _sort(s, k)
+    largest, n_b = _scale_of(signals, v), columns.shape[0]
+    k, gap_v, squares, turns_v = 0, np.nan, np.nan, 0
+    if largest > 0:
+        inverse = 1.0 / np.float64(largest)
+        for m in range(y.shape[1]):
+            y[0, m, i] = signals[v, m] * inverse if m < n_b else 0.0
+        half_beta = 0.5 * beta
+        if relative:
+            last, n = firsts[firsts.shape[0] - 2], firsts[firsts.shape[0] - 1]
+            _scan(p.columns, last, n - last, t.y, 0, t.c)
+            half_beta *= _excess(t.bits, n - last, 0.0, t.one, t.one_bits)
+        k, gap_v, squares, turns_v = _code(s, p, t, half_beta)
+        _sort(s, k)
     for j in range(k):
-        atom[j, v], x[j, v] = p.place[s.atom[j]], s.x[j]
+        atom[j, v], x[j, v] = p.place[s.atom[j]], s.x[j] * largest
+    total, f, d, q = _decode_row(s.x, atom[:, v], 0, k, D, Dstar)
+    S0, f, d, q, rmse, ending = _settle(total, f, d, q, largest, squares, n_b, D, Dstar)
+    if ending != BAD_SIGNAL and not gap_v <= tolerance:
+        ending = GAP
+    result[0, v], result[1, v], result[2, v], result[3, v], result[4, v] = S0, f, d, q, rmse
+    outcome[v], gap[v], turns[v], used[v] = ending, gap_v, turns_v, k
 
 
-def encode(
-    launch: Launch, signals, p: Pyramid, beta: float, relative: bool, scale, atom, x, gap, squares, turns
-) -> None:
-    """`sparse_coding.encode_exact` for all voxels; arrays in its shapes, on the host."""
-    most, n = atom.shape[1], int(p.first[-1] - p.first[-2])
-    n_c, n_flags = max(n, int(p.first[1])), (n + 15) // 8 * 8
-    n_value = int(p.half[0] * (p.first[1] - p.half[0]))
-    with on_device(launch):
-        pyramid = [cuda.to_device(array) for array in p]
-        words = cuda.to_device(np.ones(n_flags // 8, np.uint64))
-
-    def work(stream, start, at, size, inputs, outputs, scratch):
-        numbers, floats, factor, y, c, one, value, flags = scratch
-        views = [part for array in (c, one, value) for part in (array, array.view(np.int64))]
-        codes_kernel[grid(size, THREADS), THREADS, stream](
-            at, size, *inputs, *pyramid, words, beta, relative, numbers, floats, factor, y, *views, flags, *outputs
-        )
-
-    double = partial(_kind, dtype=np.float64)
-    scratch = [_kind(3 * most, dtype=np.int64), double(7 * most), double(most, most), double(2, p.atoms.shape[1])]
-    scratch += [double(n_c), double(1), double(n_value), _kind(n_flags, dtype=np.uint8)]
-    outputs = [scale, atom.T, x.T, gap, squares, turns]
-    run_chunks(launch, len(signals), [np.ascontiguousarray(signals)], outputs, scratch, work, chunk=CHUNK)
+@cuda.jit(cache=True)
+def rows_kernel(used, atom, x, begins, data, indices):
+    """CSR rows from `codes_kernel`'s atoms and coefficients: data, indices (entry,); begins (voxel + 1,)."""
+    v = cuda.grid(1)
+    if v < used.shape[0]:
+        for j in range(used[v]):
+            data[begins[v] + j], indices[begins[v] + j] = x[j, v], atom[j, v]
 
 
-def _kind(*shape: int, dtype: type) -> tuple[tuple[int, ...], type]:
-    return shape, dtype
+class Coder:
+    """ista (exact) on a GPU for one dictionary: its pyramid, grids (D, D*), β, relative or not, and the largest gap."""
+
+    def __init__(self, launch: Launch, p: Pyramid, grids, beta: float, relative: bool, tolerance: float) -> None:
+        self.launch, self.settings = launch, (float(beta), relative, tolerance)
+        most, n = min(len(p.columns), int(p.first[-1] - p.first[-2])), int(p.first[-1] - p.first[-2])
+        n_c, n_flags = max(n, int(p.first[1])), (n + 15) // 8 * 8
+        n_value = int(p.half[0] * (p.first[1] - p.half[0]))
+        with on_device(launch):
+            self.known = [cuda.to_device(np.ascontiguousarray(array)) for array in (*p, *grids)]
+            self.known.append(cuda.to_device(np.ones(n_flags // 8, np.uint64)))
+        floats = [(7 * most,), (most, most), (2, p.atoms.shape[1]), (n_c,), (1,), (n_value,)]
+        self.scratch = [((3 * most,), np.int64), *((shape, np.float64) for shape in floats), ((n_flags,), np.uint8)]
+
+    def run(self, signals, *written) -> None:
+        """Fit signals (voxel, b) float32 into result .. x as `codes_kernel` has them, all on the same side."""
+
+        def work(stream, start, first, size, inputs, outputs, scratch):
+            numbers, floats, factor, y, c, one, value, flags = scratch
+            views = [part for array in (c, one, value) for part in (array, array.view(np.int64))]
+            codes_kernel[grid(size, THREADS), THREADS, stream](
+                first, size, *inputs, *self.known, *self.settings, numbers, floats, factor, y, *views, flags, *outputs
+            )
+
+        run_chunks(self.launch, len(signals), [signals], written, self.scratch, work, chunk=CHUNK)
+
+    def rows(self, used, atom, x) -> tuple[Any, Any, Any]:
+        """CSR rows (data, indices, indptr) where used (voxel,), atom and x (most, voxel) are; indptr is summed on the host."""
+        if not is_on_gpu(used):
+            filled = np.arange(len(atom)) < used[:, None]
+            return x.T[filled], atom.T[filled], np.concatenate([[0], np.cumsum(used, dtype=np.int64)])
+        with on_device(self.launch):
+            begins = np.concatenate([[0], np.cumsum(used.copy_to_host(), dtype=np.int64)])
+            data, indices = (cuda.device_array(int(begins[-1]), dtype) for dtype in (np.float32, np.int32))
+            indptr = cuda.to_device(begins)
+            if len(data):
+                rows_kernel[grid(len(used), THREADS), THREADS](used, atom, x, indptr, data, indices)
+                cuda.synchronize()
+        return data, indices, indptr

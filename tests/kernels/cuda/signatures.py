@@ -24,9 +24,10 @@ KERNELS = {
     "codes": (
         sparse_coding.codes_kernel,
         (
-            *(*SPAN, F2, D2, D2, I1, I1, I1, D1, D2, D1, float64[:, :, ::1], uint64[::1], float64, boolean),
+            *(*SPAN, F2, D2, D2, I1, I1, I1, D1, D2, D1, float64[:, :, ::1], D1, D1, uint64[::1]),
+            *(float64, boolean, float64),
             *(I2, D2, float64[:, :, ::1], float64[:, :, ::1], D2, I2, D2, I2, D2, I2, uint8[:, ::1]),
-            *(F1, int32[:, ::1], D2, D1, D1, int32[::1]),
+            *(F2, uint8[::1], F1, int32[::1], int32[::1], int32[:, ::1], F2),
         ),
     ),
     "posterior": (
@@ -37,6 +38,7 @@ KERNELS = {
         ),
     ),
     "posterior's finish": (posterior.finish_kernel, (*SPAN, F2, F1, float32, F2, uint8[::1])),
+    "rows": (sparse_coding.rows_kernel, (int32[::1], int32[:, ::1], F2, I1, F1, int32[::1])),
     "units": (
         unrolled.units_kernel(10),
         (*SPAN, F2, F3, F3, F2, F1, int64, boolean, boolean, boolean, F2, F2, F2, F2),

@@ -1,45 +1,72 @@
-"""The exact sparse code on the simulated GPU, against the CPU's."""
+"""ista (exact) on the simulated GPU, against the CPU's."""
 
 import numpy as np
 import pytest
+from numba import cuda
 
+import ivimsc
 from ivimsc.kernels.cuda import sparse_coding as on_gpu
-from ivimsc.kernels.launch import choose_device
-from ivimsc.kernels.pyramid import make_pyramid
-from ivimsc.kernels.sparse_coding import encode_exact
+from ivimsc.kernels.launch import is_on_gpu
 from tests.conftest import TEN, phantom
 
 TOLERANCE = 1e-6
-B = TEN[[0, 2, 4, 6, 8, 9]]
+SIX = TEN[[0, 2, 4, 6, 8, 9]]
+SMALL = {"n_d": 34, "n_dstar": 34}
 
 
-def code(gpu, signals, n_atoms, beta, relative):
-    D, Dstar = np.geomspace(1e-5, 5e-3, n_atoms), np.geomspace(5e-3, 0.2, n_atoms)
-    b = TEN if signals.shape[1] == len(TEN) else B
-    p = make_pyramid(np.exp(-np.outer(b, np.concatenate([D, Dstar]))), n_atoms, TOLERANCE)
-    n, most = len(signals), signals.shape[1]
-    scale, atom, x = np.zeros(n, np.float32), np.empty((n, most), np.int32), np.empty((n, most))
-    gap, squares, turns = np.empty(n), np.empty(n), np.zeros(n, np.int32)
-    if gpu:
-        on_gpu.encode(choose_device("cuda"), signals, p, beta, relative, scale, atom, x, gap, squares, turns)
-    else:
-        encode_exact(0, n, signals, p, beta, relative, scale, atom, x, gap, squares, turns)
-    return scale, atom, x, gap, squares, turns
+def fitted(signals, bvalues, device=None, **options):
+    return ivimsc.fit_signals(signals, bvalues, "ista", device=device, **SMALL, **options)
 
 
+def as_host(estimates):
+    """Estimates in host memory, wherever they are."""
+    arrays = {key: array.copy_to_host() if is_on_gpu(array) else array for key, array in estimates.items()}
+    return arrays | {
+        name: array.copy_to_host() if is_on_gpu(array) else array
+        for name, array in estimates.spectrum._asdict().items()
+    }
+
+
+def assert_two_optima(a, b):
+    """The same up to what the duality gap allows."""
+    np.testing.assert_array_equal(a["outcome"], b["outcome"])
+    good = b["outcome"] != 5
+    assert np.all(a["gap"][good] <= TOLERANCE) and np.all(np.isnan(a["gap"][~good])) and np.all(np.isnan(a["f"][~good]))
+    np.testing.assert_allclose(a["rmse"], b["rmse"], rtol=1e-4)
+    np.testing.assert_allclose(a["s0"], b["s0"], rtol=1e-4)
+    np.testing.assert_allclose(a["d"], b["d"], rtol=1e-3)
+    np.testing.assert_array_equal(np.diff(a["indptr"]), a["atoms"])
+    assert np.all(a["atoms"][~good] == 0) and len(a["data"]) == len(a["indices"]) == a["indptr"][-1] == a["atoms"].sum()
+    sums = np.add.reduceat(np.append(a["data"], 0), a["indptr"][:-1])[good] if len(good) else 0
+    np.testing.assert_allclose(sums, a["s0"][good], rtol=1e-5)  # (8) in units of the signal
+
+
+@pytest.mark.parametrize("bvalues", [TEN, SIX])
 @pytest.mark.parametrize(
-    ("n", "beta", "relative"), [(0, 0.0, False), (1, 0.0, False), (4, 0.01, False), (2, 0.1, True)]
+    ("n", "options"), [(0, {}), (1, {}), (4, {"beta": 0.01}), (2, {"beta": 0.1, "beta_rule": "relative"})]
 )
-@pytest.mark.parametrize("n_b", [6, 10])
-def test_equal_to_the_cpu(n, beta, relative, n_b, monkeypatch):
+def test_equal_to_the_cpu(n, options, bvalues, monkeypatch):
     monkeypatch.setattr(on_gpu, "CHUNK", 3)
-    signals = phantom(4, TEN if n_b == 10 else B, 30, seed=5).signals[:n]
+    signals = 700 * phantom(4, bvalues, 30, seed=5).signals[:n]
     if n == 4:
         signals[2, 1] = np.nan
-    cpu, gpu = code(False, signals, 34, beta, relative), code(True, signals, 34, beta, relative)
-    np.testing.assert_array_equal(gpu[0], cpu[0])
-    good = cpu[0] > 0
-    assert np.all(gpu[3][good] <= TOLERANCE) and np.all(np.isnan(gpu[3][~good])) and np.all(np.isnan(gpu[4][~good]))
-    np.testing.assert_allclose(gpu[4][good], cpu[4][good], rtol=1e-4)  # two optima within the gap
-    np.testing.assert_allclose(gpu[2].sum(1), cpu[2].sum(1), rtol=1e-4)
-    assert np.all(gpu[1][~good] == -1) and np.all((gpu[1] >= 0) == (gpu[2] > 0))
+    cpu, gpu = (as_host(fitted(signals, bvalues, d, **options)) for d in ("cpu", "cuda"))
+    assert_two_optima(gpu, cpu)
+    there = fitted(cuda.to_device(signals), bvalues, **options)
+    assert all(is_on_gpu(array) for _, array in there.items()) and all(map(is_on_gpu, there.spectrum))
+    for key, array in as_host(there).items():
+        np.testing.assert_array_equal(array, gpu[key], err_msg=key)
+
+
+def test_a_tolerance_that_is_missed_is_outcome_6(monkeypatch):
+    signals = phantom(2, SIX, 30, seed=5).signals
+    run = on_gpu.Coder.run
+    monkeypatch.setattr(on_gpu.Coder, "run", lambda coder, *given: (setattr(coder, "settings", (*coder.settings[:2], -1.0)), run(coder, *given)))  # fmt: skip
+    assert np.all(fitted(signals, SIX, "cuda").outcome == 6)
+
+
+def test_beta_from_the_noise_of_signals_on_the_device():
+    signals = phantom(4, SIX, 30, seed=5).signals
+    options = {"beta_rule": "noise", "sigma": 1 / 30}
+    host, there = fitted(signals, SIX, "cpu", **options), fitted(cuda.to_device(signals), SIX, **options)
+    assert_two_optima(as_host(there), as_host(host))
