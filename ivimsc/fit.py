@@ -15,7 +15,7 @@ from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Outcome
 from ivimsc.files import make_folder
 from ivimsc.inputs import inputs_of
-from ivimsc.kernels.launch import BLOCK, RESIDENT, Launch, choose_device, is_on_gpu
+from ivimsc.kernels.launch import BLOCK, ON_CUDA, Launch, choose_device, is_on_gpu
 from ivimsc.maps import map_paths, map_stem, write_maps
 from ivimsc.methods import load_method, make_options
 from ivimsc.physics.protocol import Protocol, select_bvalues
@@ -104,9 +104,9 @@ def _launch(array: Any, device: str | None, threads: int | None, method: str) ->
     from ivimsc.kernels.cuda.arrays import gpu_of
 
     here = gpu_of(array)
+    if method not in ON_CUDA:
+        raise InputError(f"signals: found on {here}, expected in host memory: {method} has no CUDA kernels")
     launch = choose_device(here if device in (None, "auto", "cuda") else device, threads, method)
-    if method not in RESIDENT:
-        raise InputError(f"signals: found on {here}, expected in host memory: {method} takes no device arrays, {' and '.join(RESIDENT)} do")  # fmt: skip
     if launch.device != here:
         raise InputError(f"signals: found on {here}, expected on {launch.device}, which was asked for; copy them there, or leave device out")  # fmt: skip
     return launch

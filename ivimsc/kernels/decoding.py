@@ -6,11 +6,11 @@ import numpy as np
 from numba import njit
 
 from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.finish import AT_BOUND, BAD_SIGNAL, CONVERGED, UNIDENTIFIABLE
 from ivimsc.physics.dictionary import decode_row
 
 __all__ = ["decode_codes", "settle"]
 
-CONVERGED, AT_BOUND, UNIDENTIFIABLE, BAD_SIGNAL = 1, 2, 4, 5  # estimates.Outcome
 NEAR = 1.0 + 1e-9  # a mean of one value is that value but for rounding
 
 

@@ -33,7 +33,6 @@ __all__ = [
 
 BLOCK = 4096  # voxels per call: long enough to hide the call (about 20 µs), short enough to share out evenly
 ON_CUDA = ("simulate", "segmented", "nlls", "bayes", "ista", "scdnn")  # what has CUDA kernels
-RESIDENT = ("segmented", "nlls", "bayes", "ista")  # what takes signals that are on a GPU already
 
 
 @dataclass(frozen=True)

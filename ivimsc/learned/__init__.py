@@ -27,6 +27,10 @@ class Signals:
     """Signals over S0 as a model takes them.
 
     S0 is `s0` where it is given; else the signal at b = 0, of these voxels or of the data that they were picked from.
+
+    Attributes
+    ----------
+    columns (b,) : the model's b-values among those of the voxels; zero : that of S0, or -1 where it is no column
     """
 
     def __init__(self, voxels: Any, model: Model, s0: float | None) -> None:
@@ -40,15 +44,18 @@ class Signals:
             if not len(zero):
                 raise InputError(f"option s0 of {model.method}: found none, and no b = 0 in the data, expected --set s0=VALUE")  # fmt: skip
             self._zero = zero
+        self.zero = int(self._zero[0]) if s0 is None and self._whole is None else -1
         self.note = "S0: signal at b = 0" if s0 is None else f"S0: {s0:g} (given)"
+
+    def bases(self, n: int, first: int) -> NDArray[np.float32]:
+        """S0 (voxel,) of the n voxels from number `first` on, where it is no column of their signals."""
+        if self.s0 is not None:
+            return np.full(n, self.s0, np.float32)
+        return np.array(self._whole.read(first, first + n)[:, self._zero[0]], np.float32)
 
     def __call__(self, signals: NDArray[np.float32], first: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Signals (voxel, b) of the voxels from number `first` on, over S0, and S0 (voxel,); NaN and 0 where they are bad."""
-        if self.s0 is not None:
-            s0 = np.full(len(signals), self.s0, np.float32)
-        else:
-            rows = signals if self._whole is None else self._whole.read(first, first + len(signals))
-            s0 = np.array(rows[:, self._zero[0]], np.float32)
+        s0 = signals[:, self.zero].copy() if self.zero >= 0 else self.bases(len(signals), first)
         chosen = signals[:, self.columns]
         good = np.isfinite(chosen).all(1) & np.isfinite(s0) & (s0 > 0) & (chosen != 0).any(1)
         s0[~good] = 0

@@ -14,9 +14,10 @@ from ivimsc.errors import InputError
 from ivimsc.models import Model
 from ivimsc.physics.canonical import LARGEST_B, SNR, Basis, Scan
 
-__all__ = ["Level", "flagged", "levels_of", "require_protocol", "rough_scale"]
+__all__ = ["LEVELS", "STEP", "Level", "flagged", "levels_of", "limit_of", "require_protocol", "rough_scale", "sigma_of"]
 
 STEP = 1.12  # from one level of noise to the next
+LEVELS = int(np.log(SNR[1] / SNR[0]) / np.log(STEP)) + 1
 FEWEST = 4  # b-values
 ALPHA, ROOM = 1e-6, 4.0  # noise alone flags a voxel in a million; and how much more Σ r² may be
 
@@ -78,12 +79,10 @@ def rough_scale(y: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def levels_of(ratio: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """The level of noise (voxel,) of S0/σ, and whether it lies outside the range that general models are trained for."""
-    low, high = np.log(SNR)
-    most = int((high - low) / np.log(STEP))
     with np.errstate(divide="ignore", invalid="ignore"):
-        level = np.rint((np.log(ratio) - low) / np.log(STEP))
-    outside = ~((level >= 0) & (level <= most))
-    return np.clip(np.nan_to_num(level), 0, most).astype(np.intp), outside
+        level = np.rint((np.log(ratio) - np.log(SNR[0])) / np.log(STEP))
+    outside = ~((level >= 0) & (level < LEVELS))
+    return np.clip(np.nan_to_num(level), 0, LEVELS - 1).astype(np.intp), outside
 
 
 def sigma_of(level: int) -> float:
@@ -91,9 +90,14 @@ def sigma_of(level: int) -> float:
     return 1 / (SNR[0] * STEP**level)
 
 
-def flagged(squares: NDArray[np.float64], sigma: NDArray[np.float64], n_b: int) -> NDArray[np.bool_]:
-    """Voxels (voxel,) whose Σ r² is so large that the model does not explain them.
+def limit_of(n_b: int) -> float:
+    """Most Σ r² / σ² of voxels that the model explains.
 
     The curve of a posterior mean lies off the data by more than noise does, so the limit is `ROOM` times noise's.
     """
-    return squares > ROOM * sigma**2 * chi2.isf(ALPHA, n_b)
+    return ROOM * float(chi2.isf(ALPHA, n_b))
+
+
+def flagged(squares: NDArray[np.float64], sigma: NDArray[np.float64], n_b: int) -> NDArray[np.bool_]:
+    """Voxels (voxel,) whose Σ r² is so large that the model does not explain them."""
+    return squares > sigma**2 * limit_of(n_b)

@@ -146,7 +146,7 @@ class Fitter:
             self._on_gpu.run(signals, first, result, outcome)
         else:
             result, outcome, _ = self._run(signals, np.empty((len(signals), 0), np.float32), first)
-        S0, f, D, Dstar, rmse, fstd, dstd, dstarstd, ess, fmap, dmap, dstarmap = result
+        S0, f, D, Dstar, rmse, fstd, dstd, dstarstd, ess, fmap, dmap, dstarmap = (result[k] for k in range(FIELDS))
         return Estimates(
             S0, f, D, Dstar, rmse, outcome, fstd, dstd, dstarstd, ess=ess, fmap=fmap, dmap=dmap, dstarmap=dstarmap
         )

@@ -168,7 +168,7 @@ class Fitter:
         result, outcome, gap, turns, atoms, atom, x = (empty_beside(self.launch, signals, *kind) for kind in kinds)
         self._coder.run(signals, result, outcome, gap, turns, atoms, atom, x)
         spectrum = Spectrum(*self._coder.rows(atoms, atom, x))
-        S0, f, D, Dstar, rmse = result
+        S0, f, D, Dstar, rmse = (result[k] for k in range(5))
         return Estimates(S0, f, D, Dstar, rmse, outcome, gap=gap, iterations=turns, atoms=atoms, spectrum=spectrum)
 
     def _fit_part(self, signals: NDArray[np.float32]) -> Estimates:
@@ -181,7 +181,7 @@ class Fitter:
         if options.solver == "hard":
             missed, what = ~code.done, Outcome.ITERATION_LIMIT
         outcome[missed & (outcome != Outcome.BAD_SIGNAL)] = what
-        S0, f, D, Dstar, rmse = result
+        S0, f, D, Dstar, rmse = (result[k] for k in range(5))
         data = (code.data * np.repeat(code.scale, code.atoms)).astype(np.float32)
         spectrum = Spectrum(data, code.indices, code.indptr)
         gap = code.gap.astype(np.float32)

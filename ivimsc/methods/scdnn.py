@@ -5,16 +5,19 @@ and noise level, and finds S0 itself. The general model that comes with the pack
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Outcome, Spectrum
-from ivimsc.kernels.launch import Launch, leave_gpu, run_blocks
+from ivimsc.kernels.launch import Launch, empty_beside, is_on_gpu, leave_gpu, run_blocks
 from ivimsc.kernels.unrolled import WIDTH, forward
 from ivimsc.learned import Signals, require_model, to_estimates
-from ivimsc.learned.general import Level, flagged, levels_of, require_protocol, rough_scale, sigma_of
+from ivimsc.learned.general import LEVELS, Level, flagged, levels_of, require_protocol, rough_scale, sigma_of
+from ivimsc.learned.rows import in_order, parts_of, scaled, to_rows
 from ivimsc.methods import VoxelSource
 from ivimsc.models import Model
 from ivimsc.physics.canonical import signals_of
@@ -24,7 +27,6 @@ TITLE = "Sparse-coding network with a learned dictionary"
 SOURCE = "the paper, section 2; unrolled iterations: Gregor and LeCun, ICML (2010)"
 
 BLOCKS = 32  # blocks of `WIDTH` voxels per call
-PART = 8192  # voxels at a time where codes are dense
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Options:
 
 
 class Fitter:
-    """A trained network made ready for one data set; `_parameters` is what its two kinds differ in."""
+    """A trained network made ready for one data set; its two kinds differ in what surrounds the units."""
 
     def __init__(self, model: Model, bvalues: NDArray[np.float64], options: Options, launch: Launch) -> None:
         self.model, self.bvalues, self.options, self.launch = model, bvalues, options, launch
@@ -58,31 +60,68 @@ class Fitter:
         half = len(grid) // 2
         self.dictionary = Dictionary(bvalues, grid[:half], grid[half:], model.source) if options.spectrum else None
 
+    def fit(self, signals: Any, first: int = 0) -> Estimates:
+        """Fit signals (voxel, b); `first` is the number of the first voxel in the data set."""
+        if self.launch.on_gpu:
+            estimates, spectrum = self._fit_on_gpu(signals, self._bases(len(signals), first))
+        else:
+            estimates, spectrum = self._fit(np.asarray(signals, np.float32), first)
+        return replace(estimates, spectrum=scaled(spectrum, np.nan_to_num(estimates.S0))) if spectrum else estimates
+
+    def _fit(self, signals: NDArray[np.float32], first: int) -> tuple[Estimates, Spectrum | None]:
+        """Estimates and, with the option `spectrum`, codes as rows that sum to 1; on the CPU."""
+        raise NotImplementedError
+
+    def _bases(self, n: int, first: int) -> NDArray[np.float32] | None:
+        """S0 (voxel,), where the network is not told it otherwise."""
+        return None
+
+    def _fit_on_gpu(self, signals: Any, bases: NDArray[np.float32] | None) -> tuple[Estimates, Spectrum | None]:
+        n, atoms = len(signals), len(self.model.arrays["grid"])
+        result = empty_beside(self.launch, signals, (5, n), np.float32)
+        outcome = empty_beside(self.launch, signals, (n,), np.uint8)
+
+        def code(place: slice) -> NDArray[np.float32]:
+            codes = np.empty((atoms, place.stop - place.start), np.float32)
+            part = None if bases is None else bases[place]
+            self.network.run(signals[place], result[:, place], outcome[place], part, codes)
+            codes[:, outcome[place] == Outcome.BAD_SIGNAL] = 0
+            return codes.T
+
+        spectrum = None
+        if not self.options.spectrum:
+            self.network.run(signals, result, outcome, bases)
+        elif is_on_gpu(signals):
+            raise InputError("option spectrum of scdnn: found signals on a GPU, expected them in host memory")
+        else:
+            spectrum = to_rows(n, code)
+        return Estimates(*(result[k] for k in range(5)), outcome), spectrum
+
     def code(
         self, y: NDArray[np.float32], weights: tuple[NDArray, ...] | None = None
     ) -> tuple[NDArray[np.float32], Spectrum | None]:
-        """Sums (voxel, 4), Σx and Σgx of tissue and of perfusion part, of the network's input y (voxel, b).
+        """Sums (voxel, 4), Σx and Σgx of tissue and of perfusion part, of the network's input y (voxel, b), on the CPU.
 
         With the option `spectrum` the codes as well, as sparse rows that sum to 1.
         """
         arrays, options = self.model.arrays, self.model.about["options"]
-        if "b" in arrays:
-            return _part_by_part(y, self.options.spectrum, lambda part: _code_free(part, arrays, options))
-        weights = weights or (arrays["w"], arrays["phi"], arrays["thresholds"])
-        n = len(arrays["grid"])
-        how = (n // 2, options["threshold"] == "hard", options["residual"] == "input")
+        n, sums = len(arrays["grid"]), np.empty((len(y), 4), np.float32)
 
-        def run(part: NDArray[np.float32], dense: bool = True) -> tuple[NDArray, NDArray]:
-            sums, codes = np.empty((len(part), 4), np.float32), np.empty((len(part) if dense else 0, n), np.float32)
-            if self.launch.on_gpu:
-                from ivimsc.kernels.cuda.unrolled import run_units  # CUDA is loaded only where it runs
+        def run(place: slice, dense: bool = True) -> NDArray[np.float32]:
+            if "b" in arrays:
+                sums[place], codes = _code_free(y[place], arrays, options)
+                return codes
+            part, own = y[place], weights or (arrays["w"], arrays["phi"], arrays["thresholds"])
+            codes = np.empty((len(part) if dense else 0, n), np.float32)
+            how = n // 2, options["threshold"] == "hard", options["residual"] == "input"
+            run_blocks(self.launch, forward, -(-len(part) // WIDTH), part, *own, arrays["grid"], *how, sums[place], codes, block=BLOCKS)  # fmt: skip
+            return codes
 
-                run_units(self.launch, part, *weights, arrays["grid"], *how, sums, codes)
-            else:
-                run_blocks(self.launch, forward, -(-len(part) // WIDTH), part, *weights, arrays["grid"], *how, sums, codes, block=BLOCKS)  # fmt: skip
-            return sums, codes
-
-        return _part_by_part(y, True, run) if self.options.spectrum else (run(y, False)[0], None)
+        if self.options.spectrum:
+            return sums, to_rows(len(y), run)
+        for place in parts_of(len(y)) if "b" in arrays else [slice(0, len(y))]:
+            run(place, dense=False)
+        return sums, None
 
 
 class Fixed(Fitter):
@@ -97,12 +136,21 @@ class Fixed(Fitter):
         super().__init__(model, voxels.bvalues[self.signals.columns], options, launch)
         self.notes.append(self.signals.note)
 
-    def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
-        """Fit signals (voxel, b); `first` is the number of the first voxel in the data set."""
-        y, s0 = self.signals(np.asarray(signals, np.float32), first)
+    def _fit(self, signals: NDArray[np.float32], first: int) -> tuple[Estimates, Spectrum | None]:
+        y, s0 = self.signals(signals, first)
         sums, spectrum = self.code(y)
-        estimates = to_estimates(y, s0, decode(sums), self.bvalues, self.model.about.get("range", {}))
-        return replace(estimates, spectrum=_scaled(spectrum, s0))
+        return to_estimates(y, s0, decode(sums), self.bvalues, self.model.about.get("range", {})), spectrum
+
+    def _bases(self, n: int, first: int) -> NDArray[np.float32] | None:
+        told = self.signals.zero >= 0 or self.signals.s0 is not None
+        return None if told else self.signals.bases(n, first)
+
+    @cached_property
+    def network(self) -> Any:
+        """The network on the GPU."""
+        from ivimsc.learned.on_gpu import fixed_network  # CUDA is loaded only where it runs
+
+        return fixed_network(self.launch, self.model, self.bvalues, self.signals)
 
 
 class AnyScan(Fitter):
@@ -132,9 +180,17 @@ class AnyScan(Fitter):
             self._levels[number] = Level.of(self.model, self._b, sigma_of(number))
         return self._levels[number]
 
-    def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
-        """Fit signals (voxel, b); `first` is not used: a voxel's result depends on its signal alone."""
-        signals = np.asarray(signals, np.float32)
+    @cached_property
+    def network(self) -> Any:
+        """The network on the GPU."""
+        from ivimsc.learned.on_gpu import general_network  # CUDA is loaded only where it runs
+
+        noise = (0.0, self.options.snr) if self.options.snr else (self.sigma, 0.0)
+        levels = [self.level(number) for number in range(LEVELS)]
+        return general_network(self.launch, self.model, self.bvalues, levels, *noise, self._beyond)
+
+    def _fit(self, signals: NDArray[np.float32], first: int) -> tuple[Estimates, Spectrum | None]:
+        """`first` is not used: a voxel's result depends on its signal alone."""
         good = np.isfinite(signals).all(1) & (signals[:, :1] > 0).all(1)
         scale = np.where(good, rough_scale(signals), 0)
         y = np.where(good[:, None], signals, np.float32(np.nan)) / np.where(good, scale, 1)[:, None]
@@ -155,7 +211,7 @@ class AnyScan(Fitter):
         estimates = to_estimates(y.astype(np.float32), scale.astype(np.float32), result, self.bvalues, {})
         strange = outside | self._beyond | flagged(squares, sigma, len(self._b))
         estimates.outcome[strange & (estimates.outcome == Outcome.CONVERGED)] = Outcome.OUTSIDE_TRAINING
-        return replace(estimates, spectrum=_scaled(spectrum, np.nan_to_num(estimates.S0)))
+        return estimates, spectrum
 
     def _linear_s0(self, y: NDArray, good: NDArray, level: NDArray) -> NDArray[np.float64]:
         """The linear estimate of S0 (voxel,), NaN for bad voxels."""
@@ -177,7 +233,7 @@ class AnyScan(Fitter):
             result[places, 0] = (sums[:, 0] + sums[:, 2]) * s0
             parts.append(spectrum)
             order.append(places)
-        return result, _in_order(parts, order, len(y)) if self.options.spectrum else None
+        return result, in_order(parts, order, len(y)) if self.options.spectrum else None
 
 
 def decode(sums: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -205,48 +261,6 @@ def _code_free(
     moment = x * grid
     sums = [x[:, :half].sum(1), moment[:, :half].sum(1), x[:, half:].sum(1), moment[:, half:].sum(1)]
     return np.stack(sums, axis=1).astype(np.float32), x
-
-
-def _part_by_part(y: NDArray, keep: bool, run) -> tuple[NDArray[np.float32], Spectrum | None]:
-    """`run` on parts of y, whose dense codes become sparse rows that sum to 1 (where `keep`)."""
-    sums, data, indices, counts = [np.empty((0, 4), np.float32)], [], [], [0]
-    for start in range(0, len(y), PART):
-        part, codes = run(y[start : start + PART])
-        sums.append(part)
-        if keep:
-            used = codes > 0
-            rows = codes / np.maximum(codes.sum(1), np.float32(1e-30))[:, None]
-            data.append(rows[used])
-            indices.append(np.nonzero(used)[1].astype(np.int32))
-            counts.extend(used.sum(1))
-    if not keep:
-        return np.concatenate(sums), None
-    empty = [np.empty(0, np.float32)], [np.empty(0, np.int32)]
-    spectrum = Spectrum(
-        np.concatenate(data or empty[0]), np.concatenate(indices or empty[1]), np.cumsum(counts, dtype=np.int64)
-    )
-    return np.concatenate(sums), spectrum
-
-
-def _scaled(spectrum: Spectrum | None, s0: NDArray) -> Spectrum | None:
-    """Rows in units of the signal: times S0 (voxel,)."""
-    if spectrum is None:
-        return None
-    return spectrum._replace(data=spectrum.data * np.repeat(s0, np.diff(spectrum.indptr)).astype(np.float32))
-
-
-def _in_order(parts: list[Spectrum], places: list[NDArray], n: int) -> Spectrum:
-    """Rows of some voxels each, at `places`, as rows of all n voxels."""
-    counts = np.zeros(n, np.int64)
-    for part, at in zip(parts, places, strict=True):
-        counts[at] = np.diff(part.indptr)
-    indptr = np.concatenate([[0], np.cumsum(counts)])
-    data, indices = np.empty(indptr[-1], np.float32), np.empty(indptr[-1], np.int32)
-    for part, at in zip(parts, places, strict=True):
-        own = np.diff(part.indptr)
-        to = np.repeat(indptr[at] - part.indptr[:-1], own) + np.arange(len(part.data))
-        data[to], indices[to] = part.data, part.indices
-    return Spectrum(data, indices, indptr)
 
 
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, model: Model | None = None,

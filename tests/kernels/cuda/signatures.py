@@ -3,12 +3,24 @@
 import numpy as np
 from numba import boolean, float32, float64, int32, int64, typeof, uint8, uint64
 
-from ivimsc.kernels.cuda import arrays, finishing, nlls, posterior, segmented, simulating, sparse_coding, unrolled
+from ivimsc.kernels.cuda import (
+    arrays,
+    finishing,
+    network,
+    nlls,
+    posterior,
+    segmented,
+    simulating,
+    sparse_coding,
+    unrolled,
+)
 from ivimsc.kernels.finish import Limits
 
 LIMITS = typeof(Limits(*np.ones(7, np.float32)))
 F1, F2, F3 = float32[::1], float32[:, ::1], float32[:, :, ::1]
 D1, D2, I1, I2 = float64[::1], float64[:, ::1], int64[::1], int64[:, ::1]
+F4, D3, N1 = float32[:, :, :, ::1], float64[:, :, ::1], int32[::1]
+LEAVE = (F1, F1, F1, float64, float64, float64, boolean, F2, uint8[::1])
 SPAN = (int64, int64)  # first voxel, number of voxels
 
 KERNELS = {
@@ -24,10 +36,10 @@ KERNELS = {
     "codes": (
         sparse_coding.codes_kernel,
         (
-            *(*SPAN, F2, D2, D2, I1, I1, I1, D1, D2, D1, float64[:, :, ::1], D1, D1, uint64[::1]),
+            *(*SPAN, F2, D2, D2, I1, I1, I1, D1, D2, D1, D3, D1, D1, uint64[::1]),
             *(float64, boolean, float64),
-            *(I2, D2, float64[:, :, ::1], float64[:, :, ::1], D2, I2, D2, I2, D2, I2, uint8[:, ::1]),
-            *(F2, uint8[::1], F1, int32[::1], int32[::1], int32[:, ::1], F2),
+            *(I2, D2, D3, D3, D2, I2, D2, I2, D2, I2, uint8[:, ::1]),
+            *(F2, uint8[::1], F1, N1, N1, int32[:, ::1], F2),
         ),
     ),
     "posterior": (
@@ -38,9 +50,19 @@ KERNELS = {
         ),
     ),
     "posterior's finish": (posterior.finish_kernel, (*SPAN, F2, F1, float32, F2, uint8[::1])),
-    "rows": (sparse_coding.rows_kernel, (int32[::1], int32[:, ::1], F2, I1, F1, int32[::1])),
+    "rows": (sparse_coding.rows_kernel, (N1, int32[:, ::1], F2, I1, F1, N1)),
     "units": (
         unrolled.units_kernel(10),
-        (*SPAN, F2, F3, F3, F2, F1, int64, boolean, boolean, boolean, F2, F2, F2, F2),
+        (int64, F2, N1, N1, F4, F4, F3, F1, int64, boolean, boolean, boolean, F2, F2, F2, F2),
     ),
+    "enter": (network.enter_kernel, (*SPAN, F2, F1, I1, int64, float32, F2, F1, N1, N1)),
+    "enter, general": (
+        network.enter_general_kernel,
+        (*SPAN, F2, D3, D1, float64, float64, float64, float64, D2, D1, N1, N1),
+    ),
+    "clear": (network.clear_kernel, (N1,)),
+    "begin": (network.begin_kernel, (N1, N1, N1)),
+    "place": (network.place_kernel, (int64, D2, N1, D3, D1, N1, N1, F2, D1)),
+    "leave": (network.leave_kernel, (*SPAN, N1, F2, F2, F1, D1, N1, *LEAVE)),
+    "leave, general": (network.leave_kernel, (*SPAN, N1, F2, D2, D1, D1, N1, *LEAVE)),
 }
