@@ -1,7 +1,8 @@
 """How fast are the CUDA kernels: alone, end to end beside the time of the copies, and beside the CPU on the same voxels?
 
 Kernels are timed by CUDA events on arrays that are on the card already; end to end is from host arrays to host arrays. The
-copy time is that of the same bytes, in and out, through pinned memory, measured in the same run. Skips without a GPU.
+copy time is that of the same bytes, in and out, through pinned memory, measured in the same run; the arithmetic ceiling is
+that of a kernel of nothing but multiply-adds (FMA). Skips without a GPU.
 """
 
 import time
@@ -9,9 +10,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+from numba import cuda
 
 import ivimsc
-from ivimsc.kernels.launch import choose_device, find_gpus
+from ivimsc.inputs import inputs_of
+from ivimsc.kernels.launch import choose_device, find_gpus, run_blocks, usable_cores
+from ivimsc.kernels.unrolled import WIDTH, forward
 from ivimsc.methods import load_method, make_options
 from ivimsc.simulate import _simulate, simulate_phantom
 from tests.conftest import TEN, as_voxels
@@ -19,16 +23,22 @@ from tests.conftest import TEN, as_voxels
 GPUS, REASON = find_gpus()
 pytestmark = pytest.mark.skipif(not GPUS or "simulator" in GPUS[0], reason=f"no GPU: {REASON or 'the simulator has no speed'}")  # fmt: skip
 SIZES = [10**4, 10**5, 10**6, 10**7, 10**8]
+# method: options, most voxels on the card and on the CPU
+METHODS = {
+    "segmented": ({}, 10**8, 10**6),
+    "nlls": ({}, 10**8, 10**6),
+    "scdnn": ({"snr": 30.0}, 10**8, 10**6),
+    "ista": ({}, 10**7, 10**5),
+    "bayes": ({"sigma": 1 / 30}, 10**6, 2 * 10**4),
+}
 MOST_ON_CPU = 10**6
 NAME = "".join(c if c.isalnum() else "_" for c in GPUS[0]).lower() if GPUS else "none"
-RESULT_BYTES = 33  # eight float32 and an outcome
+CHAINS, LENGTH = 8, 2**14  # independent multiply-adds per thread of the ceiling's kernel, and how many of each
 
 
 @pytest.fixture(scope="module")
 def copies():
     """Bytes per second to the card and back, through pinned memory, one way at a time."""
-    from numba import cuda
-
     pinned, device = cuda.pinned_array(2**28, np.uint8), cuda.device_array(2**28, np.uint8)
     pinned[:] = 1
     rates = []
@@ -39,8 +49,6 @@ def copies():
 
 def best_seconds(call, rounds=5):
     """Best time of a call, by CUDA events."""
-    from numba import cuda
-
     call()
     times = []
     for _ in range(rounds):
@@ -70,33 +78,68 @@ def signals_of(n):
     return some if n == few else np.tile(some, (n // few, 1))
 
 
-@pytest.mark.parametrize("method", ["segmented", "nlls"])
-@pytest.mark.parametrize("n", SIZES)
-def bench_fits(method, n, copies, record):
-    from numba import cuda
+@pytest.fixture(scope="module")
+def multiply_adds():
+    """Multiply-adds (FMA) per second that the card reaches in a kernel of nothing else."""
+    kind = np.float32
 
+    @cuda.jit
+    def kernel(factor, result):
+        chains = cuda.local.array(CHAINS, kind)
+        for k in range(CHAINS):
+            chains[k] = kind(k)
+        for _ in range(LENGTH):
+            for k in range(CHAINS):
+                chains[k] = chains[k] * factor + factor
+        total = kind(0)
+        for k in range(CHAINS):
+            total += chains[k]
+        result[cuda.grid(1)] = total
+
+    blocks, threads = 32 * cuda.get_current_device().MULTIPROCESSOR_COUNT, 256
+    result = cuda.device_array(blocks * threads, kind)
+    return blocks * threads * CHAINS * LENGTH / best_seconds(lambda: kernel[blocks, threads](kind(0.5), result))
+
+
+def bytes_of(estimates):
+    """Bytes of all that a fit gives."""
+    return sum(array.nbytes for _, array in estimates.items()) + sum(a.nbytes for a in estimates.spectrum or ())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n", SIZES)
+def bench_fits(method, n, copies, multiply_adds, record):
+    settings, most, most_on_cpu = METHODS[method]
+    if n > most:
+        pytest.skip(f"{method} up to {most} voxels")
     signals, module = signals_of(n), load_method(method)
-    options = make_options(module, {})
-    fitter = module.prepare(as_voxels(signals[:1], TEN), options, choose_device("cuda", task=method))
-    kernels = best_seconds(partial(fitter.fit, cuda.to_device(signals)))
+    options, launch, some = (
+        make_options(module, settings),
+        choose_device("cuda", task=method),
+        as_voxels(signals[:1], TEN),
+    )
+    fitter = module.prepare(some, options, launch, **inputs_of(options, some, launch))
+    device = cuda.to_device(signals)
+    kernels = best_seconds(partial(fitter.fit, device))
+    del device
+    back = bytes_of(fitter.fit(signals))
     whole = wall_seconds(lambda: fitter.fit(signals))
-    copied = signals.nbytes / copies[0] + n * RESULT_BYTES / copies[1]
-    few = signals[:MOST_ON_CPU]
-    cpu = wall_seconds(lambda: ivimsc.fit_signals(few, TEN, method)) / len(few)
+    copied = signals.nbytes / copies[0] + back / copies[1]
+    few = signals[:most_on_cpu]
+    cpu = wall_seconds(lambda: ivimsc.fit_signals(few, TEN, method, **settings)) / len(few)
     record(
         f"cuda/{NAME}_fits", f"Fits on {GPUS[0]}, ten b-values, SNR 30", method=method, voxels=n,
         **{
             "kernels [voxels/s]": n / kernels, "end to end [voxels/s]": n / whole, "copies [s]": copied,
             "end to end / copies": whole / copied, "to card [GB/s]": copies[0] * 1e-9, "back [GB/s]": copies[1] * 1e-9,
-            "CPU [voxels/s]": 1 / cpu, "kernels / CPU": n / kernels * cpu,
+            "FMA [1/s]": multiply_adds, "time per voxel in FMA": multiply_adds * kernels / n,
+            f"CPU, {usable_cores()} cores [voxels/s]": 1 / cpu, "kernels / CPU": n / kernels * cpu,
         },
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("n", SIZES)
 def bench_simulate(n, copies, record):
-    from numba import cuda
-
     from ivimsc.kernels.cuda.simulating import acquire_kernel
     from ivimsc.kernels.cuda.streaming import THREADS, grid
 
@@ -124,24 +167,29 @@ def bench_simulate(n, copies, record):
 
 
 @pytest.mark.parametrize("n", SIZES[:4])
-def bench_units(n, record):
-    """The network of scdnn: 600 atoms, 8 units, ten inputs; its time does not depend on the weights."""
-    from numba import cuda
+def bench_units(n, multiply_adds, record):
+    """The network of the paper's size, 600 atoms, 8 units, ten inputs; its time does not depend on the weights."""
+    from ivimsc.kernels.cuda.network import Network, Reach, Weights
 
-    from ivimsc.kernels.cuda.unrolled import run_units
-    from ivimsc.kernels.launch import run_blocks, usable_cores
-    from ivimsc.kernels.unrolled import WIDTH, forward
-
-    random = np.random.default_rng(0)
-    y, none = random.random((n, 10), dtype=np.float32), np.empty((0, 600), np.float32)
-    w, phi = random.normal(0, 0.02, (2, 8, 10, 600)).astype(np.float32)
-    weights = w, phi, np.full((8, 600), 0.01, np.float32), np.linspace(0.1, 100, 600, dtype=np.float32)
-    sums, launch, few = np.empty((n, 4), np.float32), choose_device("cuda", task="scdnn"), min(n, MOST_ON_CPU)
-    whole = wall_seconds(lambda: run_units(launch, y, *weights, 300, False, False, sums, none))
-    blocks, part, cpu = -(-few // WIDTH), y[:few], choose_device("cpu")
-    one = wall_seconds(lambda: run_blocks(cpu, forward, blocks, part, *weights, 300, False, False, sums[:few], none, block=32)) / few  # fmt: skip
-    cuda.synchronize()
+    random, (units, n_b, atoms) = np.random.default_rng(0), (8, 10, 600)
+    y = random.random((n, n_b), dtype=np.float32)
+    w, phi = random.normal(0, 0.02, (2, units, n_b, atoms)).astype(np.float32)
+    cuts, atom = np.full((units, atoms), 0.01, np.float32), np.linspace(0.1, 100, atoms, dtype=np.float32)
+    weights = Weights(w[None], phi[None], cuts[None], atom, atoms // 2, False, False)
+    ends = (np.full(n_b, end, np.float32) for end in (-np.inf, np.inf))
+    reach = Reach((TEN * 1e-3).astype(np.float32), *ends)
+    network = Network(choose_device("cuda", task="scdnn"), weights, reach, columns=np.arange(n_b), given=1.0)
+    device = cuda.to_device(y), cuda.device_array((5, n), np.float32), cuda.device_array(n, np.uint8)
+    kernels = best_seconds(lambda: network.run(*device))
+    few = min(n, MOST_ON_CPU)
+    blocks, part, cpu, sums = -(-few // WIDTH), y[:few], choose_device("cpu"), np.empty((few, 4), np.float32)
+    none = np.empty((0, atoms), np.float32)
+    one = wall_seconds(lambda: run_blocks(cpu, forward, blocks, part, w, phi, cuts, atom, atoms // 2, False, False, sums, none, block=32)) / few  # fmt: skip
+    useful = (2 * units - 1) * n_b * atoms  # multiply-adds per voxel
     record(
         f"cuda/{NAME}_units", f"Units of scdnn on {GPUS[0]}, N = 600, T = 8, ten inputs", voxels=n,
-        **{"end to end [voxels/s]": n / whole, f"CPU, {usable_cores()} cores [voxels/s]": 1 / one, "ratio": n / whole * one},
+        **{
+            "kernels [voxels/s]": n / kernels, "of the FMA ceiling": n * useful / kernels / multiply_adds,
+            f"CPU, {usable_cores()} cores [voxels/s]": 1 / one, "ratio": n / kernels * one,
+        },
     )  # fmt: skip

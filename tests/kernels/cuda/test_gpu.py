@@ -53,6 +53,25 @@ def test_bayes_has_the_same_moments(signals, options):
         assert np.median(apart) < 1e-4  # the same points
 
 
+@pytest.mark.parametrize("options", [{}, {"beta": 0.01}, {"beta": 0.1, "beta_rule": "relative"}])
+def test_ista_reaches_its_tolerance_and_finds_the_same(signals, options):
+    cpu, gpu = both(signals[:200_000], TEN, "ista", **options)
+    np.testing.assert_array_equal(gpu.outcome, cpu.outcome)
+    assert np.all(gpu.gap <= 1e-6)
+    for name, within in (("rmse", 1e-4), ("S0", 1e-4), ("D", 1e-3)):  # what that gap leaves open
+        assert np.mean(np.isclose(getattr(gpu, name), getattr(cpu, name), within, 1e-9)) >= 0.9999
+
+
+@pytest.mark.parametrize("options", [{"snr": 30.0}, {"sigma": 0.03}, {}])
+def test_scdnn_finds_the_same(signals, options):
+    given = signals.copy()
+    given[::1000, 3], given[1::1000, 0] = np.nan, 0
+    cpu, gpu = both(given, TEN, "scdnn", **options)
+    assert np.mean(gpu.outcome == cpu.outcome) >= 0.9999
+    for name in ("S0", "f", "D", "Dstar"):  # a voxel between two levels of noise may go to either
+        assert np.mean(np.isclose(getattr(gpu, name), getattr(cpu, name), 1e-3, 1e-7, equal_nan=True)) >= 0.999
+
+
 @pytest.mark.parametrize("noise", ["rician", "gaussian", "none"])
 def test_simulated_draws_are_the_same(noise):
     cpu, gpu = (
@@ -63,9 +82,9 @@ def test_simulated_draws_are_the_same(noise):
 
 
 @pytest.mark.parametrize("n", [0, 1, 7])
-@pytest.mark.parametrize("method", ["nlls", "segmented", "bayes"])
+@pytest.mark.parametrize("method", ["nlls", "segmented", "bayes", "ista", "scdnn"])
 def test_few_voxels(signals, method, n):
-    cpu, gpu = both(signals[:n], TEN, method)
+    cpu, gpu = both(signals[:n], TEN, method, **({"snr": 30.0} if method == "scdnn" else {}))
     np.testing.assert_array_equal(gpu.outcome, cpu.outcome)
 
 
@@ -79,6 +98,17 @@ def test_device_arrays_stay_on_the_device(signals):
         np.testing.assert_array_equal(device.f.copy_to_host(), host.f)
     strided = cuda.to_device(np.repeat(signals[:1000], 2, axis=1))[:, ::2]
     np.testing.assert_array_equal(ivimsc.fit_signals(strided, TEN).f.copy_to_host(), host.f)
+
+
+@pytest.mark.parametrize(("method", "options"), [("bayes", {"sigma": 0.03}), ("ista", {}), ("scdnn", {"snr": 30.0})])
+def test_every_method_takes_device_arrays(signals, method, options):
+    from numba import cuda
+
+    host = ivimsc.fit_signals(signals[:1000], TEN, method, device="cuda", **options)
+    device = ivimsc.fit_signals(cuda.to_device(signals[:1000]), TEN, method, **options)
+    for key, array in device.items():
+        expected = dict(host.items())[key]
+        np.testing.assert_array_equal(array.copy_to_host(), expected, err_msg=key)
 
 
 def test_full_memory_makes_chunks_smaller(signals):
