@@ -24,7 +24,7 @@ from ivimsc.kernels.priors import Prior
 __all__ = ["Posterior", "finish_kernel", "posterior_kernel"]
 
 ZERO, ONE, HALF, LOWEST = np.float32(0), np.float32(1), np.float32(0.5), np.float32(-np.inf)
-WAVES = 3  # blocks per multiprocessor: as many as 152 registers leave room for, so that all begin at once
+WAVES = 3  # blocks per multiprocessor: as many as 154 registers leave room for, so that all begin at once
 CHUNK = 2**18  # voxels
 SMALL = 48  # and numbers of the voxel
 BAD = 5  # estimates.Outcome
