@@ -5,25 +5,36 @@
 """
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ivimsc import __version__
 from ivimsc.errors import InputError
 from ivimsc.estimates import FIELDS, Field, Outcome
 from ivimsc.files import make_folder, written_together
-from ivimsc.nifti import encode_volume
+from ivimsc.nifti import little_endian, volume_stream
 from ivimsc.store import EstimateStore
 
 __all__ = ["MAP_KEYS", "map_paths", "map_stem", "write_maps"]
 
 MAP_KEYS = ("s0", "f", "d", "dstar", "rmse", "outcome", "fstd", "dstd", "dstarstd", "gap")
-_THREADS = 2  # maps in the making at once: two volumes in memory
+_THREADS = 2  # maps in the making at once: two slabs in memory
+_SLAB, _RUN = 2**23, 2**20  # voxels of a volume written at once, and of a store read at once: 32 MB and 4 MB
+
+
+class _Run(NamedTuple):
+    """Voxels of the store among the `_RUN` from `start` on: rows (voxel,) from there, and places (voxel,) in the slab."""
+
+    start: int
+    rows: NDArray[np.int32]
+    places: NDArray[np.int32]
 
 
 def write_maps(
@@ -81,29 +92,51 @@ def map_stem(path: str | Path, method: str = "") -> str:
     return name.removesuffix("_dwi")
 
 
-def _write_volumes(store: EstimateStore, fields: Iterable[Field], paths: Iterable[Path]) -> None:
-    """Put every field into its volume and write it; compression runs on two threads."""
+def _write_volumes(store: EstimateStore, fields: list[Field], paths: list[Path]) -> None:
+    """Put every field into its volume and write it, slab by slab, so that memory has room for any size.
+
+    A slab is a run of voxels in the order of the file, x fastest; voxels of the store may come in any order. Compression
+    runs on two threads.
+    """
+    size = math.prod(store.geometry.shape)
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(_THREADS))
+        files = [stack.enter_context(open(path, "xb")) for path in paths]
+        types = [store.dtype_of(field.key) for field in fields]
+        streams = [
+            stack.enter_context(volume_stream(file, store.geometry.shape, dtype, store.geometry))
+            for file, dtype in zip(files, types, strict=True)
+        ]
+        for low in range(0, size, _SLAB):
+            here, n = list(_places(store, low, low + _SLAB)), min(_SLAB, size - low)
+            jobs = [pool.submit(_write_slab, store, field.key, n, dtype, here, stream) for field, dtype, stream in zip(fields, types, streams, strict=True)]  # fmt: skip
+            try:
+                for job in jobs:
+                    job.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def _places(store: EstimateStore, low: int, high: int) -> Iterator[_Run]:
+    """The voxels of the store whose place in the volume is within low..high, run by run."""
     shape = store.geometry.shape
-    index = store.index[:]
-    if len(index) and ((index < 0) | (index >= shape)).any():
-        raise InputError(f"{store.path}: found an index outside the volume, expected all within {shape}")
-    places = np.ravel_multi_index(tuple(index.T), shape, order="F")  # in the order of the file: x fastest
+    for start in range(0, len(store), _RUN):
+        index = store.index[start : start + _RUN]
+        if ((index < 0) | (index >= shape)).any():
+            raise InputError(f"{store.path}: found an index outside the volume, expected all within {shape}")
+        places = np.ravel_multi_index(tuple(index.T), shape, order="F")  # in the order of the file: x fastest
+        rows = np.flatnonzero((places >= low) & (places < high))
+        if len(rows):
+            yield _Run(start, rows.astype(np.int32), (places[rows] - low).astype(np.int32))
 
-    def write(field: Field, path: Path) -> None:
-        values = store[field.key]
-        volume = np.zeros(shape, np.uint8 if values.dtype == np.uint8 else np.float32, order="F")
-        volume.reshape(-1, order="F")[places] = values
-        with open(path, "xb") as file:
-            encode_volume(file, volume, store.geometry)
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        jobs = [pool.submit(write, field, path) for field, path in zip(fields, paths, strict=True)]
-        try:
-            for job in jobs:
-                job.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+def _write_slab(store: EstimateStore, key: str, n: int, dtype: np.dtype, here: list[_Run], stream: IO[bytes]) -> None:
+    """The n voxels of a slab of the map `key`: those of the runs `here`, and 0 elsewhere."""
+    slab = np.zeros(n, dtype)
+    for start, rows, places in here:
+        slab[places] = store.read_field(key, start, start + _RUN)[rows]
+    stream.write(little_endian(slab))
 
 
 def _about(field: Field, store: EstimateStore) -> dict[str, Any]:

@@ -25,7 +25,15 @@ from ivimsc.files import told, written_whole
 from ivimsc.physics.protocol import Protocol, read_bval
 from ivimsc.voxels import Geometry, Voxels
 
-__all__ = ["encode_volume", "read_series", "read_volume", "write_bval", "write_volume"]
+__all__ = [
+    "encode_volume",
+    "little_endian",
+    "read_series",
+    "read_volume",
+    "volume_stream",
+    "write_bval",
+    "write_volume",
+]
 
 _BLOCK = 16384  # voxels packed at once: their float64 copy stays in the cache
 _LEVEL = 1  # of ISA-L's 0..3: on float32 maps 2 and 3 are no smaller, and 0 a third larger
@@ -113,20 +121,33 @@ def write_volume(path: str | Path, volume: NDArray, geometry: Geometry, force: b
 
 def encode_volume(file: IO[bytes], volume: NDArray, geometry: Geometry, compress: bool = True) -> None:
     """Write the bytes of a NIfTI file to `file`; affine, qform, sform, codes, zooms and unit are those of `geometry`."""
-    if volume.shape[:3] != tuple(geometry.shape):
-        raise InputError(f"volume: found shape {volume.shape}, expected {tuple(geometry.shape)} first")
     if volume.dtype == bool:
         volume = volume.astype(np.uint8)
-    volume = volume.astype(volume.dtype.newbyteorder("<"), copy=False)
-    head = _header(volume, geometry).binaryblock + bytes(4)  # four zeros: no extensions
-    content = np.ascontiguousarray(volume.T).reshape(-1).view(np.uint8).data  # x fastest; no copy in Fortran order
+    with volume_stream(file, volume.shape, volume.dtype, geometry, compress) as stream:
+        stream.write(little_endian(volume.T))  # x fastest; no copy in Fortran order
+
+
+@contextmanager
+def volume_stream(
+    file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry, compress: bool = True
+) -> Iterator[IO[bytes]]:
+    """A NIfTI file whose volume follows bit by bit: what is yielded takes its bytes (`little_endian`), x fastest."""
+    if shape[:3] != tuple(geometry.shape):
+        raise InputError(f"volume: found shape {shape}, expected {tuple(geometry.shape)} first")
+    head = _header(shape, np.dtype(dtype), geometry).binaryblock + bytes(4)  # four zeros: no extensions
     if not compress:
         file.write(head)
-        file.write(content)
+        yield file
         return
     with igzip.IGzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file, mtime=0) as stream:
         stream.write(head)
-        stream.write(content)
+        yield stream
+
+
+def little_endian(values: NDArray) -> memoryview:
+    """The bytes of an array in C order, as NIfTI files have them."""
+    values = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
 def write_bval(path: str | Path, bvalues: ArrayLike, force: bool = False) -> Path:
@@ -206,12 +227,12 @@ def _geometry(path: Path, header: nib.Nifti1Header) -> Geometry:
     return Geometry(header.get_data_shape()[:3], affine, qform, sform, int(qform_code), int(sform_code), zooms, unit)
 
 
-def _header(volume: NDArray, geometry: Geometry) -> nib.Nifti1Header:
-    kind = nib.Nifti1Header if max(volume.shape) < 2**15 else nib.Nifti2Header  # NIfTI-1 counts in int16
+def _header(shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry) -> nib.Nifti1Header:
+    kind = nib.Nifti1Header if max(shape) < 2**15 else nib.Nifti2Header  # NIfTI-1 counts in int16
     header = kind()
-    header.set_data_dtype(volume.dtype)
-    header.set_data_shape(volume.shape)
-    header.set_zooms((*geometry.zooms, *(1.0,) * (volume.ndim - 3)))
+    header.set_data_dtype(dtype.newbyteorder("<"))
+    header.set_data_shape(shape)
+    header.set_zooms((*geometry.zooms, *(1.0,) * (len(shape) - 3)))
     header.set_xyzt_units(geometry.xyz_unit)
     if geometry.qform is not None:
         header.set_qform(geometry.qform, geometry.qform_code)

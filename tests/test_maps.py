@@ -1,5 +1,6 @@
 """Maps: in the right place, with NaN and outcome kept, named and described, all or none."""
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from ivimsc import maps
 from ivimsc.errors import InputError, IvimscError
 from ivimsc.estimates import Estimates, Outcome
 from ivimsc.maps import map_paths, map_stem, write_maps
@@ -54,6 +56,17 @@ def test_every_voxel_lands_in_its_place(tmp_path: Path) -> None:
             assert (int(image.header["qform_code"]), int(image.header["sform_code"])) == (0, 2)
 
 
+@pytest.mark.parametrize(("slab", "run"), [(1, 1), (7, 2), (60, 3), (100, 1)])
+def test_slabs_and_runs_change_nothing(slab: int, run: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store(tmp_path)
+    whole = write_maps(store, tmp_path / "whole")
+    monkeypatch.setattr(maps, "_SLAB", slab)
+    monkeypatch.setattr(maps, "_RUN", run)
+    for path, expected in zip(write_maps(store, tmp_path / "out"), whole, strict=True):
+        with gzip.open(path) as ours, gzip.open(expected) as theirs:
+            assert ours.read() == theirs.read()
+
+
 def test_sidecars(tmp_path: Path) -> None:
     paths = write_maps(make_store(tmp_path), tmp_path / "out")
     units = {"s0": "arbitrary", "f": "1", "d": "mm²/s", "dstar": "mm²/s", "rmse": "arbitrary"}
@@ -98,16 +111,15 @@ def test_nothing_is_overwritten_and_nothing_else_touched(tmp_path: Path) -> None
 def test_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failure in the last map takes the others back, the disk full among the reasons."""
     store, out = make_store(tmp_path), tmp_path / "out"
-    write = __import__("ivimsc.maps", fromlist=["encode_volume"]).encode_volume
-    calls = []
+    write, calls = maps._write_slab, []
 
-    def fails(file, volume, geometry) -> None:
+    def fails(*given) -> None:
         calls.append(1)
         if len(calls) == 9:
             raise OSError(28, "No space left on device")
-        write(file, volume, geometry)
+        write(*given)
 
-    monkeypatch.setattr("ivimsc.maps.encode_volume", fails)
+    monkeypatch.setattr(maps, "_write_slab", fails)
     with pytest.raises(IvimscError, match="No space left on device") as error:
         write_maps(store, out)
     assert not isinstance(error.value, InputError)

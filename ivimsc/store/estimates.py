@@ -57,10 +57,18 @@ class EstimateStore(Store):
 
     def __getitem__(self, key: str) -> NDArray:
         """The whole field `key` (voxel,)."""
+        return self.read_field(key)
+
+    def dtype_of(self, key: str) -> np.dtype:
+        """The type of the field `key` as maps have it: uint8, or float32."""
+        return np.dtype(np.uint8 if self._fields[key].dtype == np.uint8 else np.float32)
+
+    def read_field(self, key: str, start: int = 0, stop: int | None = None) -> NDArray:
+        """The field `key` (voxel,) of the voxels start..stop (all of them by default)."""
         if key not in self.keys:
             raise InputError(f"{self.path}: found no field {key!r}, expected one of {', '.join(self.keys)}")
         with checked(self.path):
-            return self._fields[key][:]
+            return self._fields[key][start:stop]
 
     def read(self, start: int = 0, stop: int | None = None) -> Estimates:
         """The estimates of the voxels start..stop (all of them by default), without the spectrum."""
