@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from ivimsc.errors import InputError
-from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.compiling import KERNEL
 from ivimsc.kernels.launch import BLOCK, Launch, choose_device, run_blocks
 from ivimsc.kernels.random_numbers import NOISE, normals
 from ivimsc.phantoms import PHANTOMS, Block, Phantom, make_phantom
@@ -33,7 +33,7 @@ WRITE_BLOCK = 1 << 23  # signals simulated between two writes: about 100 MB with
 RICIAN, GAUSSIAN, NONE = range(3)
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def _forward(start, stop, S0, f, D, Dstar, bvalues, signals):
     """Signals (voxel, b) of equation (1), for the voxels start..stop."""
     for v in range(start, stop):
@@ -41,7 +41,7 @@ def _forward(start, stop, S0, f, D, Dstar, bvalues, signals):
             signals[v, k] = signal(bvalues[k], S0[v], f[v], D[v], Dstar[v])
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def _acquire(start, stop, truth, first, bvalues, sigma, noise, seed, signals):
     """Signals (voxel, b) with noise; truth: (S0, f, D, Dstar); `first` is the number of voxel 0 in the phantom."""
     S0, f, D, Dstar = truth

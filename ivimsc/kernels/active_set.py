@@ -24,6 +24,7 @@ PAD = 8  # float64 in a 512-bit register
 # Part of an atom's square outside the span of those in use, below which rounding decides its sign. Close to that limit
 # the Newton step is rough; the next one, from the true gradient, mends it. At 1e-13 one voxel in 10,000 at SNR 1000 cycled.
 DEPENDENT = 1e-15
+NOBODY = np.int64(-1)  # -1 as it stands is a type of its own, for which `remove` would be compiled again
 # forceinline below: a call hands over every array of the tuples, some 60 registers, and takes longer than the work.
 # reassoc: a sum over b may be taken in any order; the duality gap checks what comes out
 # _nrt=False: no reference counts. Every array that is read out of a tuple would be counted up and down, atomically: half
@@ -83,16 +84,16 @@ def add(a, i, factor, b, j):
 @njit(**SUM_JIT)
 def remove(s, k, p):
     """Take atom number p of k out, by Givens rotations; the new k."""
-    r = s.r
+    atom, x, g, r, inverse = s.atom, s.x, s.g, s.r, s.inverse
     for column in range(p, k - 1):
-        s.atom[column], s.x[column], s.g[column] = s.atom[column + 1], s.x[column + 1], s.g[column + 1]
+        atom[column], x[column], g[column] = atom[column + 1], x[column + 1], g[column + 1]
         for i in range(column + 2):
             r[i, column] = r[i, column + 1]
     for i in range(p, k - 1):
         a, b = r[i, i], r[i + 1, i]
         r[i, i] = math.sqrt(a * a + b * b)
-        s.inverse[i] = 1.0 / r[i, i]
-        cosine, sine = a * s.inverse[i], b * s.inverse[i]
+        inverse[i] = 1.0 / r[i, i]
+        cosine, sine = a * inverse[i], b * inverse[i]
         for column in range(i + 1, k - 1):
             a, b = r[i, column], r[i + 1, column]
             r[i, column], r[i + 1, column] = cosine * a + sine * b, cosine * b - sine * a
@@ -105,22 +106,22 @@ def _enter(s, k, atoms, j, x, g):
 
     s.step holds R⁻ᵀ Φ_Aᵀ φ_j afterwards.
     """
-    r, t = s.r, s.step
+    r, t, atom, inverse = s.r, s.step, s.atom, s.inverse
     square = dot(atoms, j, atoms, j)
     left = square
     for i in range(k):
-        total = dot(atoms, s.atom[i], atoms, j)
+        total = dot(atoms, atom[i], atoms, j)
         for row in range(i):
             total -= r[row, i] * t[row]
-        t[i] = total * s.inverse[i]
+        t[i] = total * inverse[i]
         left -= t[i] * t[i]
-    if k == len(s.x) or not left > DEPENDENT * square:
+    if k == len(atom) or not left > DEPENDENT * square:
         return False
     for i in range(k):
         r[i, k] = t[i]
     r[k, k] = math.sqrt(left)
-    s.inverse[k] = 1.0 / r[k, k]
-    s.atom[k], s.x[k], s.g[k] = j, x, g
+    inverse[k] = 1.0 / r[k, k]
+    atom[k], s.x[k], s.g[k] = j, x, g
     return True
 
 
@@ -130,25 +131,25 @@ def _exchange(s, k, atoms, j, x, g):
 
     x_i falls by t_i for each unit of the newcomer, until one of them is 0 and leaves. s.step holds R⁻ᵀ Φ_Aᵀ φ_j.
     """
-    t = s.step
-    amount, leaving = np.inf, -1
+    t, r, inverse, amounts, saved = s.step, s.r, s.inverse, s.x, s.saved
+    amount, leaving = np.inf, NOBODY
     for i in range(k - 1, -1, -1):
         for column in range(i + 1, k):
-            t[i] -= s.r[i, column] * t[column]
-        t[i] *= s.inverse[i]
-        if t[i] > 0 and s.x[i] < amount * t[i]:
-            amount, leaving = s.x[i] / t[i], i
+            t[i] -= r[i, column] * t[column]
+        t[i] *= inverse[i]
+        if t[i] > 0 and amounts[i] < amount * t[i]:
+            amount, leaving = amounts[i] / t[i], i
     if leaving < 0 or amount == 0:
         return k
     for i in range(k):
-        s.saved[i] = s.x[i]
-        s.x[i] -= amount * t[i]
+        saved[i] = amounts[i]
+        amounts[i] -= amount * t[i]
     left, left_g = s.atom[leaving], s.g[leaving]
     k = remove(s, k, leaving)
     if not _enter(s, k, atoms, j, x + amount, g):  # not after all: back to where we were
         for i in range(k):
-            s.x[i] = s.saved[i if i < leaving else i + 1]
-        _enter(s, k, atoms, left, s.saved[leaving], left_g)
+            amounts[i] = saved[i if i < leaving else i + 1]
+        _enter(s, k, atoms, left, saved[leaving], left_g)
     return k + 1
 
 
@@ -168,18 +169,18 @@ def solve(s, k):
     Newton steps up to the first coefficient that turns negative, which leaves, and again: the gradient of those that
     stay shrinks in proportion. New atoms come with x = 0, and leave at once where their step is not positive.
     """
-    x, step = s.x, s.step
+    x, step, g, r, inverse = s.x, s.step, s.g, s.r, s.inverse
     while k > 0:
         for i in range(k):
-            total = s.g[i]
+            total = g[i]
             for row in range(i):
-                total -= s.r[row, i] * step[row]
-            step[i] = total * s.inverse[i]
+                total -= r[row, i] * step[row]
+            step[i] = total * inverse[i]
         part, blocking = 1.0, False
         for i in range(k - 1, -1, -1):
             for column in range(i + 1, k):
-                step[i] -= s.r[i, column] * step[column]
-            step[i] *= s.inverse[i]
+                step[i] -= r[i, column] * step[column]
+            step[i] *= inverse[i]
             if not x[i] + step[i] > 0:
                 part, blocking = min(part, -x[i] / step[i] if x[i] > 0 else 0.0), True
         if not blocking:
@@ -189,7 +190,7 @@ def solve(s, k):
         for i in range(k - 1, -1, -1):
             out = not x[i] + step[i] > 0 and (not x[i] > 0 or -x[i] / step[i] <= part)
             x[i] += part * step[i]
-            s.g[i] *= 1.0 - part
+            g[i] *= 1.0 - part
             if out:
                 k = remove(s, k, i)
     return k

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
-from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.compiling import JIT, KERNEL
 from ivimsc.kernels.finish import AT_BOUND, BAD_SIGNAL, CONVERGED, UNIDENTIFIABLE
 from ivimsc.physics.dictionary import decode_row
 
@@ -31,7 +31,7 @@ def settle(total, f, d, p, scale, squares, n_b, D, Dstar):
     return total * scale, f, d, p, math.sqrt(squares / n_b) * scale, outcome
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def decode_codes(start, stop, data, indices, indptr, grids, scale, squares, n_b, result, outcome):
     """`settle` for the voxels start..stop of CSR rows: result (5, voxel), outcome (voxel,)."""
     D, Dstar = grids

@@ -39,7 +39,8 @@ def scan(columns, first, n, r, row, c):
                 c[np.uint64(j)] += low + r2 * columns[m2, i] + r3 * columns[m3, i] + r4 * columns[m4, i]
         m += 5
     if m == 0:
-        c[:n] = 0
+        for j in range(n):
+            c[np.uint64(j)] = 0.0
     while m < len(columns):
         r0, m0 = r[row, m], np.uint64(m)
         for j in range(n):
@@ -71,10 +72,11 @@ def relative_gap(s, k, c, first, half_beta, delta, rr, yy, lift2, lifted):
     """Relative duality gap of the k atoms in s, with c = Φᵀr, its excess delta, rr = ||r||², yy = ||y||²."""
     shrink = half_beta / (half_beta + delta) if half_beta > 0 else 0.0
     moved, scaled, total = delta * delta * lift2, (1.0 - shrink) ** 2 * rr, 0.0
+    atom, x = s.atom, s.x
     for i in range(k):
-        x, ci = s.x[i], c[s.atom[i] - first]
-        total += x
-        moved += 2.0 * x * (half_beta - ci + delta * lifted[s.atom[i]])
-        scaled += 2.0 * x * (half_beta - shrink * ci)
+        ci = c[atom[i] - first]
+        total += x[i]
+        moved += 2.0 * x[i] * (half_beta - ci + delta * lifted[atom[i]])
+        scaled += 2.0 * x[i] * (half_beta - shrink * ci)
     gap = min(moved, scaled) if half_beta > 0 else moved
     return max(gap, 0.0) / max(rr + 2.0 * half_beta * total, FLOOR * yy)

@@ -37,7 +37,7 @@ class Model(NamedTuple):
     rician: bool
 
 
-@njit(**LANE_JIT)
+@njit(**LANE_JIT, cache=True)
 def unit_signals(b, theta, signals):
     """Unit signals (b, n) of equation (1) with S0 = 1 at theta (3, n): f, D, D* [µm²/ms]."""
     f, d, p = theta[0], theta[1], theta[2]

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.compiling import JIT, KERNEL
 from ivimsc.kernels.lanes import exp32
 from ivimsc.kernels.likelihood import Model, log_likelihood, unit_signals
 from ivimsc.kernels.priors import log_prior, map_points, subtract_log_jacobian
@@ -216,7 +216,7 @@ def finish(signals, scale, b, least, v, found, result, outcome):
         result[k, v] = found[k] * unit
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def posterior_kernel(
     start, stop, first, signals, scale, model, shared, proposal, prior, settings, targets, result, outcome, below
 ):

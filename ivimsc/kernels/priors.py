@@ -159,7 +159,7 @@ def _logistic(x, out):
         out[m] -= size + TWO * log32(ONE + exp32(-size))
 
 
-@njit(**LANE_JIT)
+@njit(**LANE_JIT, cache=True)
 def log_prior(prior, t, scratch, out):
     """Put into out (n,) the log density of the prior at t (3, n), up to a constant; scratch (n,)."""
     out[:] = ZERO
@@ -191,7 +191,7 @@ def log_prior(prior, t, scratch, out):
             out[m] = out[m] if (row[m] >= low) & (row[m] <= high) else EXCLUDED
 
 
-@njit(**LANE_JIT)
+@njit(**LANE_JIT, cache=True)
 def subtract_log_jacobian(prior, t, out):
     """Turn a log density of t into one of (f, D, D*): subtract ln |dx / dt|, up to a constant."""
     for k in range(3):

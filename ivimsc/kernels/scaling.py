@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
-from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.compiling import JIT, KERNEL
 
 __all__ = ["load_scaled", "scale_of", "scales"]
 
@@ -24,7 +24,7 @@ def scale_of(signals, v):
     return largest if finite and signals[v, 0] > 0 and largest >= _SMALLEST else np.float32(0.0)
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def scales(signals, scale):
     """Scale (voxel,): max |signal| over b, or 0 for a bad signal.
 

@@ -51,7 +51,7 @@ class Population(NamedTuple):
         return len(self.b) - (0 if self.s0 > 0 else 1)
 
 
-@njit(**LANE_JIT)
+@njit(**LANE_JIT, cache=True)
 def _residuals(start, stop, signals, s0, unit, squares, rest):
     """Put into rest (voxel, draw) the least Σ (y - S0 s)² over S0 (or at s0 where it is > 0)."""
     for v in range(start, stop):
@@ -71,7 +71,7 @@ def _residuals(start, stop, signals, s0, unit, squares, rest):
                 row[m] = max(row[m] - product[m] * product[m] / squares[m], np.float32(0))
 
 
-@njit(**SUM)
+@njit(**SUM, cache=True)
 def _expectation(start, stop, rest, factor, log_r, weights, sums):
     """Add up a block: weights (block, draw) of each draw; sums (block, 2): E Σ r², effective draws."""
     w = np.empty(len(log_r), np.float32)

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ivimsc.kernels.active_set import BARE_JIT, PAD, SUM_JIT, add, append, dot, make_active, solve
-from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.compiling import JIT, KERNEL
 from ivimsc.kernels.duality import excess, largest, relative_gap, scan
 from ivimsc.kernels.scaling import scales
 
@@ -25,6 +25,9 @@ TURNS = 100  # most turns at each level; about 10 are needed in all
 PATIENCE = 40  # turns after which only the highest peak is taken in: slower, but what several at once undo stays done
 NEAR = 0.1  # peaks below this part of the highest are left for the next turn: they mostly vanish
 HIGHEST = 1.0 - 1e-9
+NONE = np.int64(
+    0
+)  # atoms in use: the number 0 as it stands is a type of its own, for which all would be compiled again
 
 
 class Scratch(NamedTuple):
@@ -58,26 +61,31 @@ def _make_scratch(p, most):
 
 @njit(**BARE_JIT)
 def _start(s, p, t, half_beta):
-    """Start at the best pair of a tissue and a blood atom of the coarsest level; k (0 where no pair is positive)."""
-    tissue, blood, c = p.half[0], p.first[1] - p.half[0], t.c
-    scan(p.columns, 0, p.first[1], t.y, 0, c)
+    """Start at the best pair of a tissue and a blood atom of the coarsest level; k (0 where no pair is positive).
+
+    Their coefficients are not solved for yet.
+    """
+    tissue, first, pairs, atoms, c, value = p.half[0], p.first[1], p.pairs, p.atoms, t.c, t.value
+    blood = first - tissue
+    scan(p.columns, 0, first, t.y, 0, c)
     for i in range(tissue):
         left, ii = c[i] - half_beta, np.uint64(i)
         for j in range(blood):
             right, jj = c[np.uint64(tissue + j)] - half_beta, np.uint64(j)
-            x = p.pairs[0, ii, jj] * left + p.pairs[1, ii, jj] * right
-            z = p.pairs[1, ii, jj] * left + p.pairs[2, ii, jj] * right
-            t.value[np.uint64(i * blood + j)] = x * left + z * right if min(x, z) > 0 else 0.0
+            x = pairs[0, ii, jj] * left + pairs[1, ii, jj] * right
+            z = pairs[1, ii, jj] * left + pairs[2, ii, jj] * right
+            value[np.uint64(i * blood + j)] = x * left + z * right if min(x, z) > 0 else 0.0
     highest = largest(t.value_bits, tissue * blood, 0)
     if highest == 0:
-        return 0
+        return NONE
     best = np.int64(-1)
     for q in range(tissue * blood):  # without a break it vectorises
         best = max(best, q if t.value_bits[np.uint64(q)] == highest else -1)
-    i, j = best // blood, tissue + best % blood
-    k = append(s, 0, p.atoms, i, 0.0, c[i] - half_beta)
-    k = append(s, k, p.atoms, j, 0.0, c[j] - half_beta)
-    return solve(s, k)
+    k = NONE
+    for part in range(2):  # one call of `append`, for it is compiled in place
+        j = best // blood if part == 0 else tissue + best % blood
+        k = append(s, k, atoms, j, 0.0, c[j] - half_beta)
+    return k
 
 
 @njit(**SUM_JIT, forceinline=True)
@@ -86,71 +94,78 @@ def _residual(s, k, atoms, y):
     for start in range(0, y.shape[1], PAD):
         for m in range(PAD):
             y[1, np.uint64(start + m)] = y[0, np.uint64(start + m)]
+    atom, x = s.atom, s.x
     for i in range(k):
-        add(y, 1, -s.x[i], atoms, s.atom[i])
+        add(y, 1, -x[i], atoms, atom[i])
     return dot(y, 1, y, 1)
 
 
 @njit(**BARE_JIT)
 def _sort(s, k):
     """Bring the atoms in use into ascending order (their factorisation is lost)."""
+    atom, x = s.atom, s.x
     for i in range(1, k):
-        atom, x = s.atom[i], s.x[i]
+        atom_i, x_i = atom[i], x[i]
         q = i - 1
-        while q >= 0 and s.atom[q] > atom:
-            s.atom[q + 1], s.x[q + 1] = s.atom[q], s.x[q]
+        while q >= 0 and atom[q] > atom_i:
+            atom[q + 1], x[q + 1] = atom[q], x[q]
             q -= 1
-        s.atom[q + 1], s.x[q + 1] = atom, x
+        atom[q + 1], x[q + 1] = atom_i, x_i
 
 
 @njit(**BARE_JIT)
 def _descend(s, k, p, level, t, half_beta):
-    """From the atoms of level - 1 to those of `level`: neighbours in use become the two atoms around their centre."""
+    """From the atoms of level - 1 to those of `level`: neighbours in use become the two atoms around their centre.
+
+    Their coefficients are not solved for yet.
+    """
     _sort(s, k)
-    chosen, share, y = t.chosen, t.share, t.y
-    first, wall = p.first[level], p.first[level - 1] + p.half[level - 1]
+    chosen, share, y, atom, x, g = t.chosen, t.share, t.y, s.atom, s.x, s.g
+    place, atoms, firsts = p.place, p.atoms, p.first
+    first, wall = firsts[level], firsts[level - 1] + p.half[level - 1]
     n, i = 0, 0
     while i < k:
-        weight, centre = s.x[i], s.x[i] * p.place[s.atom[i]]
+        weight, centre = x[i], x[i] * place[atom[i]]
         end = i + 1
-        while end < k and s.atom[end] == s.atom[end - 1] + 1 and s.atom[end] != wall:
-            weight += s.x[end]
-            centre += s.x[end] * p.place[s.atom[end]]
+        while end < k and atom[end] == atom[end - 1] + 1 and atom[end] != wall:
+            weight += x[end]
+            centre += x[end] * place[atom[end]]
             end += 1
-        centre = centre / weight if end > i + 1 else float(p.place[s.atom[i]])
-        low, high = first, p.first[level + 1] - 1
+        centre = centre / weight if end > i + 1 else float(place[atom[i]])
+        low, high = first, firsts[level + 1] - 1
         while high - low > 1:
             middle = (low + high) // 2
-            if p.place[middle] <= centre:
+            if place[middle] <= centre:
                 low = middle
             else:
                 high = middle
-        chosen[n] = high if p.place[high] <= centre else low
+        chosen[n] = high if place[high] <= centre else low
         share[n] = weight
-        if p.place[chosen[n]] < centre:
+        if place[chosen[n]] < centre:
             chosen[n + 1] = high
-            share[n + 1] = weight * (centre - p.place[low]) / (p.place[high] - p.place[low])
+            share[n + 1] = weight * (centre - place[low]) / (place[high] - place[low])
             share[n] = weight - share[n + 1]
             n += 1
         n += 1
         i = end
-    k = 0
+    k = NONE
     for i in range(n):
-        if k > 0 and chosen[i] == s.atom[k - 1]:
-            s.x[k - 1] += share[i]
+        if k > 0 and chosen[i] == atom[k - 1]:
+            x[k - 1] += share[i]
         else:
-            k = append(s, k, p.atoms, chosen[i], share[i], 0.0)
-    _residual(s, k, p.atoms, y)
+            k = append(s, k, atoms, chosen[i], share[i], 0.0)
+    _residual(s, k, atoms, y)
     for i in range(k):
-        s.g[i] = dot(p.atoms, s.atom[i], y, 1) - half_beta
-    return solve(s, k)
+        g[i] = dot(atoms, atom[i], y, 1) - half_beta
+    return k
 
 
 @njit(**BARE_JIT, forceinline=True)
 def _take_peaks(s, k, p, level, t, half_beta, threshold):
     """Take in every atom at which c peaks above the threshold; the new k."""
-    first, half, c, flags, words = p.first[level], p.half[level], t.c, t.flags, t.words
-    n = p.first[level + 1] - first
+    firsts, half, atoms, c, flags, words = p.first, p.half[level], p.atoms, t.c, t.flags, t.words
+    first = firsts[level]
+    n = firsts[level + 1] - first
     for j in range(1, n - 1):
         here = c[np.uint64(j)]
         flags[np.uint64(j)] = (here > threshold) & (here > c[np.uint64(j - 1)]) & (here >= c[np.uint64(j + 1)])
@@ -164,36 +179,37 @@ def _take_peaks(s, k, p, level, t, half_beta, threshold):
         if words[word] != 0:
             for j in range(8 * word, min(8 * word + 8, n)):
                 if flags[j]:
-                    k = append(s, k, p.atoms, first + j, 0.0, c[j] - half_beta)
+                    k = append(s, k, atoms, first + j, 0.0, c[j] - half_beta)
     return k
 
 
 @njit(**BARE_JIT)
 def _code(s, p, t, half_beta):
     """Code the signal in row 0 of t.y: (k, relative gap, ||r||², turns); atoms (of the last level) and x are in s."""
-    yy, lift2 = dot(t.y, 0, t.y, 0), dot(p.lift, 0, p.lift, 0)
-    k, turns, gap, rr = _start(s, p, t, half_beta), 0, np.inf, yy
-    for level in range(len(p.half)):
-        first = p.first[level]
-        n = p.first[level + 1] - first
-        if level > 0:
-            k = _descend(s, k, p, level, t, half_beta)
+    y, c, lift, loose, firsts, columns, atoms = t.y, t.c, p.lift, p.loose, p.first, p.columns, p.atoms
+    bits, one, one_bits, lifted, atom, g = t.bits, t.one, t.one_bits, p.lifted, s.atom, s.g
+    yy, lift2 = dot(y, 0, y, 0), dot(lift, 0, lift, 0)
+    k, turns, gap, rr = NONE, 0, np.inf, yy
+    for level in range(len(firsts) - 1):
+        first = firsts[level]
+        n = firsts[level + 1] - first
+        k = solve(s, _start(s, p, t, half_beta) if level == 0 else _descend(s, k, p, level, t, half_beta))
         for turn in range(TURNS):
             turns += 1
-            rr = _residual(s, k, p.atoms, t.y)
-            scan(p.columns, first, n, t.y, 1, t.c)
-            delta = excess(t.bits, n, half_beta, t.one, t.one_bits)
-            gap = relative_gap(s, k, t.c, first, half_beta, delta, rr, yy, lift2, p.lifted)
-            if gap <= p.loose[level]:
+            rr = _residual(s, k, atoms, y)
+            scan(columns, first, n, y, 1, c)
+            delta = excess(bits, n, half_beta, one, one_bits)
+            gap = relative_gap(s, k, c, first, half_beta, delta, rr, yy, lift2, lifted)
+            if gap <= loose[level]:
                 break
             for i in range(k):
-                s.g[i] = t.c[s.atom[i] - first] - half_beta
+                g[i] = c[atom[i] - first] - half_beta
             part = NEAR if turn < PATIENCE else HIGHEST
             k = solve(s, _take_peaks(s, k, p, level, t, half_beta, half_beta + part * delta))
     return k, gap, rr, turns
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def encode_exact(start, stop, signals, p, beta, relative, scale, atom, x, gap, squares, turns):
     """Code the signals start..stop, each scaled to a largest value of 1.
 
@@ -204,8 +220,9 @@ def encode_exact(start, stop, signals, p, beta, relative, scale, atom, x, gap, s
     atom, x : (voxel, most), written: atoms in use, ascending, -1 beyond them, and their coefficients (scaled signal)
     gap, squares, turns : (voxel,), written: relative duality gap, Σ r² (scaled signal), turns taken
     """
-    last = p.first[-2]
+    last, all_of_them = p.first[-2], p.first[-1] - p.first[-2]
     s, t = make_active(atom.shape[1]), _make_scratch(p, atom.shape[1])
+    columns, y, place, atoms, coefficients = p.columns, t.y, p.place, s.atom, s.x
     scales(signals[start:stop], scale[start:stop])
     for v in range(start, stop):
         atom[v], x[v] = -1, 0.0
@@ -213,13 +230,13 @@ def encode_exact(start, stop, signals, p, beta, relative, scale, atom, x, gap, s
             gap[v], squares[v], turns[v] = np.nan, np.nan, 0
             continue
         inverse = 1.0 / np.float64(scale[v])
-        for m in range(len(p.columns)):
-            t.y[0, m] = signals[v, m] * inverse
+        for m in range(len(columns)):
+            y[0, m] = signals[v, m] * inverse
         half_beta = 0.5 * beta
         if relative:
-            scan(p.columns, last, p.first[-1] - last, t.y, 0, t.c)
-            half_beta *= excess(t.bits, p.first[-1] - last, 0.0, t.one, t.one_bits)
+            scan(columns, last, all_of_them, y, 0, t.c)
+            half_beta *= excess(t.bits, all_of_them, 0.0, t.one, t.one_bits)
         k, gap[v], squares[v], turns[v] = _code(s, p, t, half_beta)
         _sort(s, k)
         for i in range(k):
-            atom[v, i], x[v, i] = p.place[s.atom[i]], s.x[i]
+            atom[v, i], x[v, i] = place[atoms[i]], coefficients[i]

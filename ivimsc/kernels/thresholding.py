@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from ivimsc.kernels.active_set import SUM_JIT
-from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.compiling import JIT, KERNEL
 from ivimsc.kernels.duality import FLOOR, excess, scan
 from ivimsc.kernels.scaling import scales
 
@@ -116,7 +116,7 @@ def proximal(y, phi, w, threshold, level, kind, iterations, tolerance, half_beta
     return gap, rr, count, kind != 2 and gap <= tolerance
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def encode_iterated(start, stop, signals, problem, beta, relative, scale, x, gap, squares, turns, done):
     """Code the signals start..stop as `sparse_coding.encode_exact` does, into dense x (voxel, atom) float64.
 

@@ -12,7 +12,7 @@ forwards again first, then down the units.
 import numpy as np
 from numba import njit
 
-from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.compiling import JIT, KERNEL
 
 __all__ = ["WIDTH", "backward", "firm", "forward", "soft"]
 
@@ -28,6 +28,14 @@ def _fill(start, stop, signals, y):
     for m in range(y.shape[0]):
         for l in range(WIDTH):
             y[m, l] = signals[min(start + l, stop - 1), m]
+
+
+@njit(**JIT)
+def _copy(source, target):
+    """Target = source, both (b, lane): an assignment of arrays compiles for 3 s, for the words of its error alone."""
+    for m in range(target.shape[0]):
+        for l in range(WIDTH):
+            target[m, l] = source[m, l]
 
 
 @njit(**SUMS)
@@ -106,7 +114,7 @@ def _sums(x, grid, n_d, total):
             moment[l] += g * code[l]
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def forward(start, stop, signals, w, phi, thresholds, grid, n_d, hard, onto_input, sums, codes):
     """Run the units on the blocks start..stop of `WIDTH` voxels.
 
@@ -128,7 +136,7 @@ def forward(start, stop, signals, w, phi, thresholds, grid, n_d, hard, onto_inpu
         _fill(first, last, signals, y)
         _unit(w[0], thresholds[0], hard, y, zero, u, x)
         for t in range(1, units):
-            r[:] = nothing if onto_input else y
+            _copy(nothing if onto_input else y, r)
             _subtract(phi[t], x, r)
             if onto_input:
                 for j in range(n):
@@ -186,7 +194,7 @@ def _through_threshold(x, slope, result):
         result[j] -= total
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def backward(start, stop, signals, w, phi, thresholds, grid, n_d, hard, sums_slope, w_slope, phi_slope, cut_slope, grid_slope):  # fmt: skip
     """The slopes of a loss in the weights, for the blocks start..stop of `forward` (residual connection onto W y).
 
@@ -206,7 +214,7 @@ def backward(start, stop, signals, w, phi, thresholds, grid, n_d, hard, sums_slo
         _fill(first, last, signals, rests[0])
         _unit(w[0], thresholds[0], hard, rests[0], zero, u, codes[0])
         for t in range(1, units):
-            rests[t] = rests[0]
+            _copy(rests[0], rests[t])
             _subtract(phi[t], codes[t - 1], rests[t])
             _unit(w[t], thresholds[t], hard, rests[t], codes[t - 1], u, codes[t])
         w_slope[block], phi_slope[block], cut_slope[block], grid_slope[block] = ZERO, ZERO, ZERO, ZERO
@@ -250,7 +258,7 @@ def _add_product(phi, down, slope):
                 slope[i, l] += v0 * down[m, l]
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def forward_sets(start, stop, signals, w, phi, thresholds, grid, n_d, sums):
     """`forward` for the sets start..stop of `WIDTH` voxels, each with weights of its own: all arrays with a first axis more."""
     none = np.empty((0, w.shape[3]), np.float32)
@@ -258,7 +266,7 @@ def forward_sets(start, stop, signals, w, phi, thresholds, grid, n_d, sums):
         forward(0, 1, signals[s], w[s], phi[s], thresholds[s], grid, n_d, False, False, sums[s], none)
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def backward_sets(start, stop, signals, w, phi, thresholds, grid, n_d, sums_slope, w_slope, phi_slope, cut_slope):
     """`backward` for the sets start..stop, each with weights of its own; w_slope, phi_slope, cut_slope (set, …): written."""
     unused = np.empty((1, w.shape[3]), np.float32)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
-from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.compiling import JIT, KERNEL
 from ivimsc.kernels.finish import Limits, finish
 from ivimsc.kernels.lanes import LANES
 from ivimsc.kernels.launch import Launch, empty_beside, run_blocks
@@ -152,7 +152,7 @@ def _search(signals, scale, b, s0, starts, limits, found):
         step(t, limits.d_low, limits.d_high, limits.p_low, limits.p_high, TOLERANCE)
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def _kernel(start, stop, signals, b, s0, sigma, table, limits, result, outcome):
     """Fit the voxels start..stop: result (field, voxel) float32 in the order of `finish`, outcome (voxel,)."""
     block = signals[start:stop]

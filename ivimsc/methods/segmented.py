@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
-from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.compiling import JIT, KERNEL
 from ivimsc.kernels.exponential import fit_decay, into_cone, line_at_zero, make_decay_grid
 from ivimsc.kernels.finish import Limits, finish
 from ivimsc.kernels.lanes import LANES, exp32
@@ -87,7 +87,7 @@ def _fit_lanes(w, b, n_low, high, low, loglinear, limits, t, out):
             squares[l] += r * r
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def _kernel(start, stop, signals, b, n_low, high, low, loglinear, sigma, limits, result, outcome):
     """Fit the voxels start..stop: result (8, voxel) float32 in the order of `finish`, outcome (voxel,)."""
     block = signals[start:stop]

@@ -5,7 +5,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.compiling import KERNEL
 from ivimsc.kernels.random_numbers import TRUTH, normals
 from ivimsc.voxels import Geometry
 
@@ -75,7 +75,7 @@ def smooth_step(value: NDArray, low: float, high: float) -> NDArray[np.float32]:
     return t * t * (3 - 2 * t)
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def _lattice(seed, number, low, values):
     """Fill `values` (x, y, z) with normal draws, each keyed by its node's place: `low` is the node of values[0, 0, 0]."""
     for i in range(values.shape[0]):

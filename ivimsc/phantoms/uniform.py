@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from ivimsc.kernels.compiling import JIT
+from ivimsc.kernels.compiling import KERNEL
 from ivimsc.kernels.random_numbers import TRUTH, uniforms
 from ivimsc.phantoms import Block
 from ivimsc.voxels import Geometry
@@ -15,7 +15,7 @@ F, D, DSTAR = (0.05, 0.5), (0.5e-3, 2.5e-3), (10e-3, 100e-3)
 DEFAULT_VOXELS = 100_000
 
 
-@njit(**JIT)
+@njit(**KERNEL)
 def _draw(start, seed, f, d, dstar):
     """Fill f, d, dstar (voxel,) for the voxels from `start` on."""
     for i in range(len(f)):
