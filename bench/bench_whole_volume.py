@@ -56,16 +56,15 @@ def bench_whole_volume(series, method, record, tmp_path):
            **{"seconds": float(min(times)), "of it maps": float(min(times) - bare), "of it reading": float(read), "peak MiB": float(max(peaks))})  # fmt: skip
 
 
-def bench_start(record, tmp_path, series):
+def bench_start(record, tmp_path):
     small = tmp_path / "small.h5"
     write_phantom(small, "uniform", voxels=1000)
-    fresh = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     rows = {"--help": run("--help")[0], "fit --help": run("fit", "--help")[0]}
-    for method in ("nlls", "segmented"):
-        rows[f"first {method} of an installation"] = run(
-            "fit", small, "--method", method, "--out", tmp_path / "a", **fresh
-        )[0]
-        rows[f"{method} after that"] = run("fit", small, "--method", method, "--out", tmp_path / "b", **fresh)[0]
+    for method in ("segmented", "nlls", "bayes", "ista", "scdnn"):
+        words = ("fit", small, "--method", method, "--out", tmp_path / method, "--force")
+        fresh = {"NUMBA_CACHE_DIR": str(tmp_path / f"cache-{method}")}
+        rows[f"first {method} of an installation"] = run(*words, **fresh)[0]
+        rows[f"{method} after that"] = run(*words, **fresh)[0]
     for what, seconds in rows.items():
         record(
             "start", "Start-up: 1,000 voxels, each command in a process of its own", what=what, seconds=float(seconds)
