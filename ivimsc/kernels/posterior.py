@@ -102,12 +102,12 @@ def _evaluate(y, model, scale, prior, reference, spread, a):
 @njit(**JIT)
 def _climb(y, model, scale, prior, proposal, start, found, state, c):
     """The maximum of the posterior density of (f, D, D*), from state.best, into found[9:12]."""
-    factor = ONE
+    factor, nowhere = ONE, c.zero[:, : len(c.log_w)]  # a slice, as in the local rounds: nothing is compiled twice
     for _ in range(CLIMBS):
         place(proposal, start, state.best, state.root, factor, c.t)
         for k in range(3):
             c.t[k, 0] = state.best[k]  # the best so far is never lost
-        _evaluate(y, model, scale, prior, found[0], c.zero, c)
+        _evaluate(y, model, scale, prior, found[0], nowhere, c)
         subtract_log_jacobian(prior, c.t, c.density)
         for m in range(len(c.log_w)):
             c.log_w[m] += c.density[m]
@@ -180,7 +180,8 @@ def _voxel(y, scale, number, model, shared, proposal, prior, settings, g, a, c, 
         new = _gather(a.log_w, a.w, a.theta, a.s0, settings, state, trial)
         if new > ess:
             ess = new
-            found[:9] = trial[:9]
+            for k in range(9):
+                found[k] = trial[k]
             if len(target):
                 _tail(a.w, a.theta, target, below)
             for m in range(len(a.log_w)):

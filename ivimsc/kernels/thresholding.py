@@ -99,7 +99,8 @@ def proximal(y, phi, w, threshold, level, kind, iterations, tolerance, half_beta
             for j in range(n):
                 point[j] = x[j] + factor * (x[j] - last[j])
         else:
-            point[:] = x
+            for j in range(len(x)):
+                point[j] = x[j]
         if kind == 2:
             change, size = 0.0, 0.0
             for j in range(n):
