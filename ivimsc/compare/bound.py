@@ -26,6 +26,7 @@ __all__ = ["Bound", "smallest_error"]
 
 TESTED, DRAWS = 4096, 32768  # most voxels tested; most draws per half
 FEWEST = 2000  # voxels in a store below which no bound is tried
+UNITS = {"s0": 1.0, "f": 1.0, "d": 1e3, "dstar": 1e3}  # of the truth, to [µm²/ms]
 THIN = 10.0  # median effective sample size below which the bound is not to be trusted
 
 
@@ -63,6 +64,8 @@ def smallest_error(signals: NDArray[np.float32], truth: dict[str, NDArray], bval
                    rician: bool, s0_known: bool, launch: Launch, seed: int = 0) -> Bound:  # fmt: skip
     """The bound for signals (voxel, b) [bvalues in s/mm²] with truth s0, f, d, dstar (voxel,) and noise SD `sigma`.
 
+    Of the signals some thousand are read, all at once, in ascending order.
+
     Raises
     ------
     InputError
@@ -70,28 +73,29 @@ def smallest_error(signals: NDArray[np.float32], truth: dict[str, NDArray], bval
     """
     if not sigma > 0:
         raise InputError(f"sigma: found {sigma:g}, expected the noise standard deviation > 0")
-    values = np.stack(
-        [np.asarray(truth[k], np.float64) * u for k, u in (("s0", 1), ("f", 1), ("d", 1e3), ("dstar", 1e3))]
-    )
-    known = np.flatnonzero(np.isfinite(values).all(0))
+    known = np.flatnonzero(np.logical_and.reduce([np.isfinite(truth[key]) for key in UNITS]))
     if len(known) < FEWEST:
         raise InputError(f"bound: found {len(known)} voxels with truth, expected at least {FEWEST}")
     known = np.random.Generator(np.random.Philox(seed)).permutation(known)
     n = min(TESTED, len(known) // 4)
-    tested, rest = np.sort(known[:n]), known[n:]
-    half = min(DRAWS, len(rest) // 2)
+    tested, half = np.sort(known[:n]), min(DRAWS, (len(known) - n) // 2)
+    values, *others = (
+        np.stack([np.asarray(truth[key][place], np.float64) * unit for key, unit in UNITS.items()])
+        for place in (tested, known[n : n + half], known[n + half : n + 2 * half])
+    )
+    del known  # of a large store the largest
     model = Model((bvalues * 1e-3).astype(np.float32), np.float32(s0_known), np.float32(sigma), rician)
     clean = np.empty((len(bvalues), n), np.float32)
-    unit_signals(model.b, np.ascontiguousarray(values[1:, tested], np.float32), clean)
-    clean = np.ascontiguousarray((clean * values[0, tested].astype(np.float32)).T)
+    unit_signals(model.b, np.ascontiguousarray(values[1:], np.float32), clean)
+    clean = np.ascontiguousarray((clean * values[0].astype(np.float32)).T)
     noisy = np.ascontiguousarray(signals[tested], np.float32)
     errors = {"noisy": [], "noise_free": []}
     ess = []
-    for place in (rest[:half], rest[half : 2 * half]):
-        draws = _draws(model, values[:, place], s0_known, seed)
+    for other in others:
+        draws = _draws(model, other, s0_known, seed)
         for name, rows in (("noisy", noisy), ("noise_free", clean)):
             result = _posterior(rows, model, draws, launch)
-            errors[name].append(result[1:4].T.astype(np.float64) - values[1:, tested].T * (1, 1e-3, 1e-3))
+            errors[name].append(result[1:4].T.astype(np.float64) - values[1:].T * (1, 1e-3, 1e-3))
             ess.append(np.nanmedian(result[8]))
     return Bound(tested, *(first * second for first, second in errors.values()), float(min(ess)))
 

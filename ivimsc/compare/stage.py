@@ -21,6 +21,7 @@ __all__ = ["Comparison", "compare", "name_fits", "write_comparison"]
 
 ALL = "all"
 SHOWN = PARAMETERS[1:]  # f, D, D*
+BLOCK = 2**18  # voxels of a store read at once
 CRAMER_RAO = 20000  # voxels that the Cramér-Rao bound is averaged over
 
 
@@ -112,6 +113,22 @@ def _kind(fit: EstimateStore) -> tuple[tuple[float, ...], bool]:
     return tuple(fit.bvalues), fit.options.get("s0") is not None
 
 
+class _Some:
+    """Signals (voxel, b) of a store, some of its b-values, of which only the voxels that are asked for stay in memory."""
+
+    def __init__(self, voxels: VoxelStore, columns: NDArray[np.intp]) -> None:
+        self._voxels, self._columns = voxels, columns
+
+    def __getitem__(self, places: NDArray[np.intp]) -> NDArray[np.float32]:
+        """The signals of the voxels `places`, which ascend."""
+        parts = []
+        for start in range(0, len(self._voxels), BLOCK):
+            here = places[np.searchsorted(places, start) : np.searchsorted(places, start + BLOCK)]
+            if len(here):
+                parts.append(self._voxels.read(here[0], here[-1] + 1)[here - here[0]][:, self._columns])
+        return np.concatenate(parts)
+
+
 def _bounds(
     voxels: VoxelStore, named: dict[str, EstimateStore], launch: Launch, seed: int, notes: list[str]
 ) -> dict[tuple, Bound]:
@@ -120,13 +137,12 @@ def _bounds(
     if not sigma > 0:
         notes.append("no bounds: the store does not say that its signals have noise, and how much")
         return {}
-    signals, bounds = None, {}
+    bounds = {}
     for kind in dict.fromkeys(_kind(fit) for fit in named.values()):
         used, s0_known = kind
         columns = select_bvalues(voxels.bvalues, np.array(used), "compare")
-        signals = voxels.signals[:] if signals is None else signals
         try:
-            found = smallest_error(np.ascontiguousarray(signals[:, columns]), voxels.truth, np.array(used), sigma,
+            found = smallest_error(_Some(voxels, columns), voxels.truth, np.array(used), sigma,
                                    noise == "rician", s0_known, launch, seed)  # fmt: skip
         except InputError as error:
             notes.append(str(error))
@@ -141,7 +157,8 @@ def _bounds(
 def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dict[tuple, Bound], tissue: str,
                 inside: NDArray[np.bool_]) -> list[Row]:  # fmt: skip
     """Rows of one tissue: the constant guess, the bounds of every kind of fit, the methods."""
-    true = {key: values[inside] for key, values in voxels.truth.items()}
+    where = slice(None) if inside.all() else inside  # no copy of all voxels
+    true = {key: values[where] for key, values in voxels.truth.items()}
     best = {kind: bound.mean("noisy", inside) for kind, bound in bounds.items()}
     free = {kind: bound.mean("noise_free", inside) for kind, bound in bounds.items()}
     sigma = float(voxels.attrs.get("sigma", 0.0))
@@ -149,7 +166,7 @@ def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dic
     rows = []
     for i, p in enumerate(SHOWN):
         first = next(iter(best.values()))[0][i] if best else float("nan")
-        guess = np.full(inside.sum(), true[p.key].mean(dtype=np.float64))
+        guess = np.broadcast_to(true[p.key].mean(dtype=np.float64), true[p.key].shape)
         rows.append(error_row(tissue, "constant guess", p, guess, true[p.key], first))
         for number, kind in enumerate(bounds):
             suffix = "" if len(bounds) == 1 else f" [{number + 1}]"
@@ -169,7 +186,7 @@ def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dic
             )
         for name, fit in named.items():
             mse = best[_kind(fit)][0][i] if best else float("nan")
-            rows.append(error_row(tissue, name, p, fit[p.key][inside], true[p.key], mse))
+            rows.append(error_row(tissue, name, p, fit[p.key][where], true[p.key], mse))
     return rows
 
 

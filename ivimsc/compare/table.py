@@ -61,14 +61,15 @@ class Agreement:
 
 def error_row(tissue: str, method: str, p: Parameter, found: NDArray, true: NDArray, best: float) -> Row:
     """The errors of estimates found (voxel,) against true (voxel,), both in API units; best: the bound [API units²]."""
-    found, true = (np.asarray(a, np.float64) * p.display_scale for a in (found, true))
     there = np.isfinite(found) & np.isfinite(true)
     about = (tissue, method, p.symbol, p.display_unit, len(true), int(len(true) - there.sum()))
     if not there.any():
         return Row(*about, NONE, NONE, NONE, NONE, NONE, NONE)
-    error, true = found[there] - true[there], true[there]
-    mse = float(np.mean(error**2))
-    spread = float(np.mean((true - true.mean()) ** 2))
+    error, true = (a[there].astype(np.float64) for a in (found, true))
+    for array in (error, true):
+        array *= p.display_scale
+    error -= true
+    mse, spread = float(np.mean(error**2)), float(np.var(true))
     r2 = 1 - mse / spread if spread > 0 else NONE
     ratio = mse / (best * p.display_scale**2) if best > 0 else NONE
     return Row(*about, float(error.mean()), float(error.std()), mse**0.5, mse, r2, ratio)
