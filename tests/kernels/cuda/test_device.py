@@ -76,7 +76,7 @@ def test_this_machine_is_asked_without_an_exception():
 
 @pytest.fixture
 def two_gpus(monkeypatch):
-    monkeypatch.setattr(launch, "find_gpus", lambda: (["H200", "A100"], ""))
+    monkeypatch.setattr(launch, "find_gpus", lambda: (["A30", "A100"], ""))
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def no_gpu(monkeypatch):
 def test_auto_takes_a_gpu_that_answers_and_says_so(two_gpus):
     chosen = choose_device("auto", task="nlls")
     assert (chosen.device, chosen.gpu, chosen.on_gpu) == ("cuda:0", 0, True)
-    assert "H200" in chosen.notes[0] and "--device cpu" in chosen.notes[0]
+    assert "A30" in chosen.notes[0] and "--device cpu" in chosen.notes[0]
 
 
 def test_auto_says_why_a_gpu_is_left_alone(two_gpus):
@@ -105,7 +105,7 @@ def test_what_has_no_task_stays_on_the_cpu(two_gpus):
 
 def test_a_gpu_by_number(two_gpus):
     assert choose_device("cuda:1", task="nlls").gpu == 1
-    with pytest.raises(DeviceError, match=r"'cuda:2', expected cuda:0 \(H200\), cuda:1 \(A100\)"):
+    with pytest.raises(DeviceError, match=r"'cuda:2', expected cuda:0 \(A30\), cuda:1 \(A100\)"):
         choose_device("cuda:2", task="nlls")
 
 
