@@ -181,7 +181,8 @@ def _epoch(network, loss, training, schedule, optimiser, seed, epoch) -> float:
     key = (seed << 20) + epoch
     size = schedule.epoch_voxels or len(training)
     total, seen = 0.0, 0
-    with torch.random.fork_rng(devices=[p.device for p in [next(network.parameters())] if p.is_cuda]):
+    device = next(network.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(key)  # dropout
         for n, batch in training.batches(schedule, key):
             seen += n

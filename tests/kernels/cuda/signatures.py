@@ -4,9 +4,9 @@ import numpy as np
 from numba import boolean, float32, float64, int32, int64, typeof, uint8, uint64
 
 from ivimsc.kernels.cuda import (
+    around_units,
     arrays,
     finishing,
-    network,
     nlls,
     posterior,
     segmented,
@@ -55,14 +55,14 @@ KERNELS = {
         unrolled.units_kernel(10),
         (int64, F2, N1, N1, F4, F4, F3, F1, int64, boolean, boolean, boolean, F2, F2, F2, F2),
     ),
-    "enter": (network.enter_kernel, (*SPAN, F2, F1, I1, int64, float32, F2, F1, N1, N1)),
+    "enter": (around_units.enter_kernel, (*SPAN, F2, F1, I1, int64, float32, F2, F1, N1, N1)),
     "enter, general": (
-        network.enter_general_kernel,
+        around_units.enter_general_kernel,
         (*SPAN, F2, D3, D1, float64, float64, float64, float64, D2, D1, N1, N1),
     ),
-    "clear": (network.clear_kernel, (N1,)),
-    "begin": (network.begin_kernel, (N1, N1, N1)),
-    "place": (network.place_kernel, (int64, D2, N1, D3, D1, N1, N1, F2, D1)),
-    "leave": (network.leave_kernel, (*SPAN, N1, F2, F2, F1, D1, N1, *LEAVE)),
-    "leave, general": (network.leave_kernel, (*SPAN, N1, F2, D2, D1, D1, N1, *LEAVE)),
+    "clear": (around_units.clear_kernel, (N1,)),
+    "begin": (around_units.begin_kernel, (N1, N1, N1)),
+    "place": (around_units.place_kernel, (int64, D2, N1, D3, D1, N1, N1, F2, D1)),
+    "leave": (around_units.leave_kernel, (*SPAN, N1, F2, F2, F1, D1, N1, *LEAVE)),
+    "leave, general": (around_units.leave_kernel, (*SPAN, N1, F2, D2, D1, D1, N1, *LEAVE)),
 }
