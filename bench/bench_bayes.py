@@ -11,8 +11,8 @@ import pytest
 from scipy.stats import chisquare
 
 from ivimsc.compare.bound import smallest_error
-from ivimsc.kernels.launch import choose_device
-from ivimsc.methods import bayes
+from ivimsc.device.launch import choose_device
+from ivimsc.methods.bayes import method as bayes
 from tests.conftest import FIVE, TEN, as_voxels, equation1
 
 VOXELS = 10_000

@@ -13,10 +13,10 @@ import pytest
 from numba import cuda
 
 import ivimsc
+from ivimsc.device.launch import choose_device, find_gpus, run_blocks, usable_cores
 from ivimsc.inputs import inputs_of
-from ivimsc.kernels.launch import choose_device, find_gpus, run_blocks, usable_cores
-from ivimsc.kernels.unrolled import WIDTH, forward
 from ivimsc.methods import load_method, make_options
+from ivimsc.methods.scdnn.units import WIDTH, forward
 from ivimsc.simulate import _simulate, simulate_phantom
 from tests.conftest import TEN, as_voxels
 
@@ -140,8 +140,8 @@ def bench_fits(method, n, copies, multiply_adds, record):
 
 @pytest.mark.parametrize("n", SIZES)
 def bench_simulate(n, copies, record):
-    from ivimsc.kernels.cuda.simulating import acquire_kernel
-    from ivimsc.kernels.cuda.streaming import THREADS, grid
+    from ivimsc.device.streaming import THREADS, grid
+    from ivimsc.simulate.on_gpu import acquire_kernel
 
     random = np.random.default_rng(0)
     ranges = ((1, 1), (0.05, 0.5), (0.5e-3, 2.5e-3), (10e-3, 100e-3))
@@ -169,7 +169,7 @@ def bench_simulate(n, copies, record):
 @pytest.mark.parametrize("n", SIZES[:4])
 def bench_units(n, multiply_adds, record):
     """The network of the paper's size, 600 atoms, 8 units, ten inputs; its time does not depend on the weights."""
-    from ivimsc.kernels.cuda.network import Network, Reach, Weights
+    from ivimsc.methods.scdnn.on_gpu import Network, Reach, Weights
 
     random, (units, n_b, atoms) = np.random.default_rng(0), (8, 10, 600)
     y = random.random((n, n_b), dtype=np.float32)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
-from ivimsc.kernels.launch import Launch, choose_device, run_blocks, usable_cores
-from ivimsc.kernels.unrolled import WIDTH, forward
+from ivimsc.device.launch import Launch, choose_device, run_blocks, usable_cores
 from ivimsc.methods import load_method, make_options
-from ivimsc.physics.bounds import cramer_rao
+from ivimsc.methods.scdnn.units import WIDTH, forward
+from ivimsc.physics.cramer_rao import cramer_rao
 from tests.conftest import FIVE, TEN, as_voxels, phantom, run_method
 
 VOXELS, SLOW, SNR = 200_000, 100, 30

@@ -12,17 +12,17 @@ import pytest
 
 import ivimsc
 from ivimsc.compare.bound import smallest_error
+from ivimsc.device.launch import choose_device
 from ivimsc.dictionaries import export_dictionary
 from ivimsc.fit import fit_signals
-from ivimsc.kernels.launch import choose_device
-from ivimsc.kernels.unrolled import WIDTH
+from ivimsc.methods.scdnn.general.canonical import DSTAR, D, F, draw_parameters, signals_of
+from ivimsc.methods.scdnn.units import WIDTH
 from ivimsc.models import read_model
-from ivimsc.physics.canonical import DSTAR, D, F, draw_parameters, signals_of
 from ivimsc.simulate import write_phantom
 from ivimsc.store import VoxelStore
 from tests.conftest import FIVE
 
-general = pytest.importorskip("ivimsc.networks.general", reason="torch is not installed")
+general = pytest.importorskip("ivimsc.methods.scdnn.general.network", reason="torch is not installed")
 from ivimsc.train import TrainJob, train_file  # noqa: E402
 
 KEYS = ("f", "d", "dstar")
@@ -211,7 +211,7 @@ def bench_inference(folder, record):
     """Voxels per second without torch, and of torch, on the same voxels; N = 600, T = 8, five b-values."""
     torch = pytest.importorskip("torch")
     from ivimsc.methods import load_method, make_options
-    from ivimsc.networks.unrolled import by_torch, sums_of
+    from ivimsc.methods.scdnn.network import by_torch, sums_of
     from tests.conftest import as_voxels
 
     model = trained(folder, "scdnn")

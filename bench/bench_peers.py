@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from ivimsc.kernels.launch import usable_cores
+from ivimsc.device.launch import usable_cores
 from tests.conftest import TEN, equation1, phantom, run_method
 
 VOXELS = 200_000

@@ -7,10 +7,10 @@ the answer of nlls itself (which only helps the reference).
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
+from tests.methods.test_nlls import cost, scipy_best
 
 from ivimsc.simulate import simulate_phantom
 from tests.conftest import FIVE, TEN, phantom, run_method
-from tests.methods.test_nlls import cost, scipy_best
 
 VOXELS = 500
 

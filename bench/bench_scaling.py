@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numba import njit
 
-from ivimsc.kernels.compiling import LANE_JIT
-from ivimsc.kernels.lanes import LANES, exp32
-from ivimsc.kernels.launch import Launch, run_blocks, usable_cores
+from ivimsc.compiling import LANE_JIT
+from ivimsc.device.launch import Launch, run_blocks, usable_cores
+from ivimsc.numerics.lanes import LANES, exp32
 from tests.conftest import TEN, phantom, run_method
 
 

@@ -43,7 +43,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     RESULTS.mkdir(exist_ok=True)
     packages = ", ".join(f"{name} {version(name)}" for name in ("numba", "numpy", "scipy"))
     for name, rows in _TABLES.items():
-        from ivimsc.kernels.launch import usable_cores
+        from ivimsc.device.launch import usable_cores
 
         where = f"{usable_cores()} cores, {platform.machine()}, Python {platform.python_version()}, {packages}"
         command = "python -m pytest " + " ".join(Path(a).as_posix() for a in sys.argv[1:] if not a.startswith("-"))

@@ -2,7 +2,7 @@
 
 A NIfTI series and its .bval file are packed into voxels (`ivimsc.nifti`, `ivimsc.store.VoxelStore`), a direction
 average per b-value with the mask applied. A method fits S0, f, D and D* to every voxel (`ivimsc.methods`,
-`fit_signals`) in parallel kernels (`ivimsc.kernels`), and says of each voxel how it ended (`Outcome`). The `Estimates`
+`fit_signals`) in parallel kernels (`ivimsc.device`), and says of each voxel how it ended (`Outcome`). The `Estimates`
 go, chunk by chunk, into an estimate store, and from there to NIfTI maps (`ivimsc.maps`), comparisons
 (`ivimsc.compare`) and figures. `simulate_signals` and the phantoms (`ivimsc.simulate`) make data whose truth is known.
 The command line (``ivimsc --help``) is a thin layer over these. b in s/mm², D and D* in mm²/s throughout.
@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Estimates": "ivimsc.estimates",
-    "Outcome": "ivimsc.estimates",
+    "Outcome": "ivimsc.outcome",
     "InputError": "ivimsc.errors",
     "VoxelStore": "ivimsc.store",
     "EstimateStore": "ivimsc.store",

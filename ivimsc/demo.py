@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.fit import FitJob, fit_file
-from ivimsc.physics.bounds import cramer_rao
+from ivimsc.physics.cramer_rao import cramer_rao
 from ivimsc.physics.parameters import PARAMETERS
 from ivimsc.simulate import write_phantom
 from ivimsc.store import EstimateStore, VoxelStore

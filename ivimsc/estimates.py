@@ -1,43 +1,13 @@
-"""What a fit returns: `Estimates`, and how each voxel's fit ended: `Outcome`."""
+"""What a fit returns: `Estimates`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FIELDS", "Estimates", "Field", "Outcome", "Spectrum"]
-
-
-class Outcome(IntEnum):
-    """How a voxel's fit ended. `sentence` is the one wording that logs, reports and docs use."""
-
-    OUTSIDE = 0
-    CONVERGED = 1
-    AT_BOUND = 2
-    ITERATION_LIMIT = 3
-    DSTAR_UNIDENTIFIABLE = 4
-    BAD_SIGNAL = 5
-    GAP = 6
-    OUTSIDE_TRAINING = 7
-
-    @property
-    def sentence(self) -> str:
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    Outcome.OUTSIDE: "outside the mask",
-    Outcome.CONVERGED: "converged",
-    Outcome.AT_BOUND: "at a bound of f, D or D*",
-    Outcome.ITERATION_LIMIT: "stopped at the iteration limit",
-    Outcome.DSTAR_UNIDENTIFIABLE: "D* not identifiable: f is about 0, or D* about D, within 1.96 standard errors",
-    Outcome.BAD_SIGNAL: "bad signal: NaN, Inf, S0 <= 0 or all zero; not fitted",
-    Outcome.GAP: "duality gap above the tolerance",
-    Outcome.OUTSIDE_TRAINING: "outside what the model was trained on, in its signals or in its estimates",
-}
+__all__ = ["FIELDS", "Estimates", "Field", "Spectrum"]
 
 
 class Field(NamedTuple):

@@ -18,7 +18,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from ivimsc.estimates import Estimates, Outcome
+from ivimsc.estimates import Estimates
+from ivimsc.outcome import Outcome
 from ivimsc.physics.parameters import PARAMETERS, Parameter
 
 __all__ = ["OUTCOME_COLOURS", "into_slice", "range_of", "sheet", "show_map", "show_outcome"]

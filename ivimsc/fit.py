@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ivimsc.device.launch import BLOCK, ON_CUDA, Launch, choose_device, is_on_gpu
 from ivimsc.errors import InputError
-from ivimsc.estimates import Estimates, Outcome
+from ivimsc.estimates import Estimates
 from ivimsc.files import make_folder
 from ivimsc.inputs import inputs_of
-from ivimsc.kernels.launch import BLOCK, ON_CUDA, Launch, choose_device, is_on_gpu
 from ivimsc.maps import map_paths, map_stem, write_maps
 from ivimsc.methods import load_method, make_options
+from ivimsc.outcome import Outcome
 from ivimsc.physics.protocol import Protocol, select_bvalues
 from ivimsc.store import EstimateStore, PartFile, VoxelStore
 from ivimsc.store.journal import to_json
@@ -79,7 +80,7 @@ def fit_signals(
     if not shape or shape[-1] != len(protocol.shell):
         raise InputError(f"signals: found shape {shape}, expected (…, {len(protocol.shell)}), one per b-value")
     if is_on_gpu(array):
-        from ivimsc.kernels.cuda.arrays import rows_of
+        from ivimsc.device.arrays import rows_of
 
         rows = rows_of(launch, array, protocol.shell, len(protocol.bvalues))
     else:
@@ -101,7 +102,7 @@ def _launch(array: Any, device: str | None, threads: int | None, method: str) ->
     """Where to fit: where it is asked for; where it is not, where the array is."""
     if not is_on_gpu(array):
         return choose_device(device or "cpu", threads, method)
-    from ivimsc.kernels.cuda.arrays import gpu_of
+    from ivimsc.device.arrays import gpu_of
 
     here = gpu_of(array)
     if method not in ON_CUDA:

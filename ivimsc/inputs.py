@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
-from ivimsc.kernels.launch import Launch
 from ivimsc.methods import VoxelSource, load_method
 from ivimsc.models import Model, read_model
 from ivimsc.phantoms.literature import data_folder

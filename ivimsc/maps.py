@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from ivimsc import __version__
 from ivimsc.errors import InputError
-from ivimsc.estimates import FIELDS, Field, Outcome
+from ivimsc.estimates import FIELDS, Field
 from ivimsc.files import make_folder, written_together
 from ivimsc.nifti import little_endian, volume_stream
+from ivimsc.outcome import Outcome
 from ivimsc.store import EstimateStore
 
 __all__ = ["MAP_KEYS", "map_paths", "map_stem", "write_maps"]

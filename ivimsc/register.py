@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc.device.launch import usable_cores
 from ivimsc.errors import InputError
 from ivimsc.files import refuse_existing, written_together
-from ivimsc.kernels.launch import usable_cores
 from ivimsc.nifti import encode_volume, read_volume
 from ivimsc.physics.protocol import read_bval
 from ivimsc.voxels import Geometry

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc import __version__
+from ivimsc.device.launch import choose_device, parse_device
 from ivimsc.errors import DeviceError, InputError
 from ivimsc.files import make_folder, refuse_existing
-from ivimsc.kernels.launch import choose_device, parse_device
 from ivimsc.methods import typed_options
 from ivimsc.models import Model, write_model
-from ivimsc.networks.data import Data
 from ivimsc.physics.protocol import require_distinct, select_bvalues
 from ivimsc.simulate import simulate_signals
 from ivimsc.store import VoxelStore
+from ivimsc.training.data import Data
 
 __all__ = ["NETWORKS", "TrainJob", "TrainSummary", "read_data", "train_file"]
 
@@ -55,7 +55,7 @@ class TrainJob:
     stores : voxel stores to learn from (none for the general scdnn, which draws its own)
     out : model file (.safetensors) to write
     bvalues : subset of b-values [s/mm²] (default: all of the stores')
-    epochs, seed : see `networks.training.Schedule`
+    epochs, seed : see `training.Schedule`
     device, threads : where to run
     resume, force : go on from the checkpoint beside `out`; overwrite
     settings : options of the network, of the schedule and of the data
@@ -102,8 +102,8 @@ def train_file(
     if job.name not in NETWORKS:
         raise InputError(f"train: found {job.name!r}, expected one of {', '.join(NETWORKS)}")
     torch = _torch()
-    from ivimsc.networks import training as loop
-    from ivimsc.networks.build import build, build_general
+    from ivimsc.training import loop
+    from ivimsc.training.build import build, build_general
 
     say = say or (lambda _: None)
     options, schedule, chosen = _options(job)
@@ -213,10 +213,10 @@ def read_data(stores: Sequence[Path], bvalues: NDArray | None, supervised: bool)
 
 def _options(job: TrainJob) -> tuple[Any, Any, Any]:
     """The network's options, the schedule and the options of the data from the job's settings."""
-    from ivimsc.networks.build import DataOptions
-    from ivimsc.networks.training import Schedule
+    from ivimsc.training.build import DataOptions
+    from ivimsc.training.loop import Schedule
 
-    module = importlib.import_module(f"ivimsc.networks.{job.name}")
+    module = importlib.import_module(f"ivimsc.methods.{job.name}.network")
     kinds = (module.Options, Schedule, DataOptions)
     settings = dict(job.settings) | ({} if job.epochs is None else {"epochs": job.epochs})
     variant = settings.get("variant", "default")

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ivimsc.kernels.launch import is_on_gpu
+from ivimsc.device.launch import is_on_gpu
 
 __all__ = ["Geometry", "Voxels"]
 

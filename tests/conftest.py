@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ivimsc.kernels.launch import choose_device
+from ivimsc.device.launch import choose_device
 from ivimsc.methods import load_method, make_options
 from ivimsc.voxels import Geometry, Voxels
 

@@ -7,9 +7,10 @@ import pytest
 
 import ivimsc
 from ivimsc.errors import InputError
-from ivimsc.estimates import Estimates, Outcome
+from ivimsc.estimates import Estimates
 from ivimsc.fit import FitJob, fit_file
 from ivimsc.methods import METHODS
+from ivimsc.outcome import Outcome
 from ivimsc.store import EstimateStore, write_voxels
 from tests.conftest import TEN, as_voxels, phantom
 

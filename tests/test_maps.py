@@ -11,9 +11,10 @@ import pytest
 
 from ivimsc import maps
 from ivimsc.errors import InputError, IvimscError
-from ivimsc.estimates import Estimates, Outcome
+from ivimsc.estimates import Estimates
 from ivimsc.maps import map_paths, map_stem, write_maps
 from ivimsc.nifti import read_series, write_bval
+from ivimsc.outcome import Outcome
 from ivimsc.store import EstimateStore, PartFile
 from ivimsc.voxels import Geometry, Voxels
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from ivimsc.cli import app
-from ivimsc.estimates import Outcome
 from ivimsc.methods import METHODS
+from ivimsc.outcome import Outcome
 from ivimsc.store import write_voxels
 from tests.conftest import TEN, as_voxels, phantom
 

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from ivimsc.cli import main
-from ivimsc.estimates import Outcome
+from ivimsc.outcome import Outcome
 
 
 def fit(out, folder, series, method="nlls", mask=None, *more):

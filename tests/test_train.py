@@ -13,10 +13,10 @@ torch = pytest.importorskip("torch")
 from ivimsc.errors import DeviceError, InputError
 from ivimsc.fit import FitJob, fit_file, fit_signals
 from ivimsc.models import read_model
-from ivimsc.networks.training import Schedule
 from ivimsc.simulate import write_phantom
 from ivimsc.store import EstimateStore, VoxelStore
 from ivimsc.train import TrainJob, train_file
+from ivimsc.training.loop import Schedule
 from tests.conftest import FIVE
 
 SIX = [0, 20, 50, 150, 300, 500]
@@ -72,7 +72,7 @@ class TestEveryNetwork:
         assert sorted(p.name for p in tmp_path.iterdir()) == ["part.safetensors", "whole.safetensors"]
 
     def test_fit_without_torch_is_what_torch_computes(self, store, tmp_path, name):
-        from ivimsc.networks import training
+        from ivimsc.training import loop as training
 
         kept = {}
         original = training.train

@@ -32,7 +32,7 @@ def compare(
 
     from ivimsc.compare import compare as run
     from ivimsc.compare import write_comparison
-    from ivimsc.kernels.launch import choose_device
+    from ivimsc.device.launch import choose_device
     from ivimsc.store import EstimateStore, VoxelStore
 
     launch = choose_device("cpu", threads)

@@ -34,7 +34,7 @@ def info(
     import numba
 
     from ivimsc import __version__
-    from ivimsc.kernels.launch import ON_CUDA, find_gpus, usable_cores
+    from ivimsc.device.launch import ON_CUDA, find_gpus, usable_cores
     from ivimsc.methods import METHODS, load_method
 
     print(f"ivimsc {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
@@ -71,7 +71,7 @@ def _describe(file: Path) -> None:
     import numpy as np
 
     from ivimsc.cli.show import outcome_lines
-    from ivimsc.estimates import Outcome
+    from ivimsc.outcome import Outcome
     from ivimsc.store import EstimateStore, open_store
 
     with open_store(file) as store:

@@ -24,7 +24,7 @@ def register_series(
 ) -> None:
     """Register a series to itself: repeated rigid and affine registration to the mean (needs the extra [register])."""
     from ivimsc.cli.show import progress
-    from ivimsc.kernels.launch import choose_device
+    from ivimsc.device.launch import choose_device
     from ivimsc.register import register_file
 
     launch = choose_device("cpu", threads)

@@ -33,8 +33,8 @@ def simulate(
 ) -> None:
     """Simulate a phantom, or fitted maps: signals with noise, and their truth."""
     from ivimsc.cli.show import tuple_of
+    from ivimsc.device.launch import choose_device
     from ivimsc.errors import InputError
-    from ivimsc.kernels.launch import choose_device
     from ivimsc.physics.protocol import parse_bvalues
     from ivimsc.simulate import write_from_estimates, write_nifti, write_phantom
     from ivimsc.store import VoxelStore

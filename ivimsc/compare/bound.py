@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc.device.launch import Launch, run_blocks
 from ivimsc.errors import InputError
-from ivimsc.kernels.draws import Draws, empirical_draws, make_proposal
-from ivimsc.kernels.launch import Launch, run_blocks
-from ivimsc.kernels.likelihood import Model, unit_signals
-from ivimsc.kernels.posterior import FIELDS, Settings, posterior_kernel
-from ivimsc.kernels.priors import box_prior
-from ivimsc.kernels.scaling import scales
+from ivimsc.methods.bayes.draws import Draws, empirical_draws, make_proposal
+from ivimsc.methods.bayes.likelihood import Model, unit_signals
+from ivimsc.methods.bayes.posterior import FIELDS, Settings, posterior_kernel
+from ivimsc.methods.bayes.priors import box_prior
+from ivimsc.numerics.scaling import scales
 
 __all__ = ["Bound", "smallest_error"]
 

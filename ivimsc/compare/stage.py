@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from ivimsc.compare.bound import Bound, smallest_error
 from ivimsc.compare.table import Agreement, Row, agreement_row, bound_row, error_row, write_csv
+from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
-from ivimsc.estimates import Outcome
 from ivimsc.files import make_folder, refuse_existing
-from ivimsc.kernels.launch import Launch
-from ivimsc.physics.bounds import cramer_rao
+from ivimsc.outcome import Outcome
+from ivimsc.physics.cramer_rao import cramer_rao
 from ivimsc.physics.parameters import PARAMETERS
 from ivimsc.physics.protocol import select_bvalues
 from ivimsc.store import EstimateStore, VoxelStore

@@ -28,13 +28,13 @@ from ivimsc.estimates import Estimates
 __all__ = ["METHODS", "Fitter", "VoxelSource", "load_method", "make_options", "typed_options"]
 
 METHODS = {
-    "segmented": "ivimsc.methods.segmented",
-    "nlls": "ivimsc.methods.nlls",
-    "bayes": "ivimsc.methods.bayes",
-    "ista": "ivimsc.methods.ista",
-    "scdnn": "ivimsc.methods.scdnn",
-    "mlp": "ivimsc.methods.mlp",
-    "ivimnet": "ivimsc.methods.ivimnet",
+    "segmented": "ivimsc.methods.segmented.method",
+    "nlls": "ivimsc.methods.nlls.method",
+    "bayes": "ivimsc.methods.bayes.method",
+    "ista": "ivimsc.methods.ista.method",
+    "scdnn": "ivimsc.methods.scdnn.method",
+    "mlp": "ivimsc.methods.mlp.method",
+    "ivimnet": "ivimsc.methods.ivimnet.method",
 }
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.compare.bound import smallest_error
+from ivimsc.device.launch import choose_device
 from ivimsc.errors import InputError
 from ivimsc.files import make_folder, written_whole
 from ivimsc.fit import FitJob, fit_file, fit_signals
-from ivimsc.kernels.launch import choose_device
 from ivimsc.models import read_model
 from ivimsc.paper.scores import Bounds
 from ivimsc.paper.setting import KEYS, SCALES, SEEDS, SNR, Net, Setting

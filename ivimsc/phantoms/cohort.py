@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from ivimsc.errors import InputError
-from ivimsc.kernels.random_numbers import TRUTH, normals
+from ivimsc.numerics.random_numbers import TRUTH, normals
 from ivimsc.phantoms import Block
 from ivimsc.phantoms.literature import tissues
 from ivimsc.phantoms.scene import Scene

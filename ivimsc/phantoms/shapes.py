@@ -5,8 +5,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from ivimsc.kernels.compiling import KERNEL
-from ivimsc.kernels.random_numbers import TRUTH, normals
+from ivimsc.compiling import KERNEL
+from ivimsc.numerics.random_numbers import TRUTH, normals
 from ivimsc.voxels import Geometry
 
 __all__ = ["Axes", "ellipsoid", "field", "make_axes", "rotate", "smooth_step", "tube", "union"]

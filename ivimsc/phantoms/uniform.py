@@ -3,8 +3,8 @@
 import numpy as np
 from numba import njit
 
-from ivimsc.kernels.compiling import KERNEL
-from ivimsc.kernels.random_numbers import TRUTH, uniforms
+from ivimsc.compiling import KERNEL
+from ivimsc.numerics.random_numbers import TRUTH, uniforms
 from ivimsc.phantoms import Block
 from ivimsc.voxels import Geometry
 

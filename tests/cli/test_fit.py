@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ivimsc.kernels.launch import usable_cores
+from ivimsc.device.launch import usable_cores
 from tests.conftest import TEN
 
 KEYS = ("s0", "f", "d", "dstar", "rmse", "outcome", "fstd", "dstd", "dstarstd")

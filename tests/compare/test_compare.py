@@ -8,9 +8,9 @@ import pytest
 from ivimsc.cli import main
 from ivimsc.compare import compare
 from ivimsc.compare.bound import smallest_error
+from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.fit import FitJob, fit_file
-from ivimsc.kernels.launch import Launch
 from ivimsc.simulate import write_phantom
 from ivimsc.store import EstimateStore, VoxelStore, write_voxels
 from ivimsc.voxels import Voxels

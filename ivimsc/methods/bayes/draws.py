@@ -1,0 +1,102 @@
+"""The point sets of a posterior: draws of the prior that all voxels share, and the points of the local rounds."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.special import fdtri, gammaln, stdtrit
+
+from ivimsc.methods.bayes.likelihood import Model, unit_signals
+from ivimsc.methods.bayes.priors import Prior, draw, log_prior, low_discrepancy, parameters, subtract_log_jacobian
+
+__all__ = ["Draws", "Proposal", "empirical_draws", "make_proposal", "prior_draws"]
+
+FREEDOM = 5  # of the Student t: tails heavier than those of a posterior, so that weights stay bounded
+SHIFTS = 65536  # places where the local points of a voxel may begin
+NEIGHBOURS = 20  # whose distance tells the density of an empirical prior at a draw
+
+
+class Draws(NamedTuple):
+    """Shared draws of the prior: t and theta (3, n), unit signals (b, n), log density of theta (n,), spread (2, n)."""
+
+    t: NDArray[np.float32]
+    theta: NDArray[np.float32]
+    signals: NDArray[np.float32]
+    log_density: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+
+class Proposal(NamedTuple):
+    """Points of the local rounds, n of them at a time, from anywhere in a long sequence (m,).
+
+    x (3, m): of a unit Student t; minus_log_density (m,): of x; spread (2, m): for S0, `log_likelihood` says what.
+    """
+
+    n: int
+    x: NDArray[np.float32]
+    minus_log_density: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+
+def _student(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coordinates x (3, n) of a unit Student t, from points (3, n) in (0, 1) for the radius and two for the direction.
+
+    x'x / 3 follows Fisher's F: so the tails are as even as one dimension can be.
+    """
+    radius = np.sqrt(3 * fdtri(3, FREEDOM, points[0]))
+    height, angle = 2 * points[1] - 1, 2 * np.pi * points[2]
+    across = radius * np.sqrt(1 - height * height)
+    return np.stack([across * np.cos(angle), across * np.sin(angle), radius * height])
+
+
+def _minus_log_density(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Minus the log density of a unit Student t at x (d, n)."""
+    power = (FREEDOM + len(x)) / 2
+    constant = gammaln(FREEDOM / 2) - gammaln(power) + len(x) / 2 * np.log(FREEDOM * np.pi)
+    return constant + power * np.log1p((x * x).sum(0) / FREEDOM)
+
+
+def _spread(points: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Draws of a unit Student t and minus their log density (2, n), from points (n,) in (0, 1)."""
+    x = stdtrit(FREEDOM, points)
+    return np.stack([x, _minus_log_density(x[None])]).astype(np.float32)
+
+
+def make_proposal(n: int, seed: int) -> Proposal:
+    """Make a sequence of which any n points in a row fill space evenly: they are the first n, shifted (modulo 1).
+
+    So a random place in the sequence is a random shift of Cranley and Patterson (doi:10.1137/0713071): every point then
+    has the density of the proposal, and estimates of two voxels share no error. Radius, direction and spread come from
+    sequences of their own, of one, two and four dimensions: with one of three, radius and direction resonate.
+    """
+    m = n + SHIFTS
+    x = _student(np.concatenate([low_discrepancy(m, 1, seed), low_discrepancy(m, 2, seed + 1)]))
+    spread = _spread(low_discrepancy(m, 4, seed + 2)[0])
+    return Proposal(n, x.astype(np.float32), _minus_log_density(x).astype(np.float32), spread)
+
+
+def _finish(model: Model, t: NDArray, theta: NDArray, log_density: NDArray, seed: int) -> Draws:
+    signals = np.empty((len(model.b), t.shape[1]), np.float32)
+    theta = np.ascontiguousarray(theta, np.float32)
+    unit_signals(model.b, theta, signals)
+    spread = _spread(low_discrepancy(t.shape[1], 1, seed)[0])
+    return Draws(np.ascontiguousarray(t, np.float32), theta, signals, log_density.astype(np.float32), spread)
+
+
+def prior_draws(model: Model, prior: Prior, n: int, seed: int) -> Draws:
+    """About n draws of a prior with a density."""
+    t = draw(prior, n, seed)
+    log_density, scratch = np.empty(t.shape[1], np.float32), np.empty(t.shape[1], np.float32)
+    t32 = np.ascontiguousarray(t, np.float32)
+    log_prior(prior, t32, scratch, log_density)
+    subtract_log_jacobian(prior, t32, log_density)
+    return _finish(model, t, parameters(prior, t), log_density, seed)
+
+
+def empirical_draws(model: Model, theta: NDArray[np.float64], seed: int) -> Draws:
+    """The draws theta (3, n) themselves; their density, for the maximum alone, from the distance of neighbours."""
+    scale = theta.std(1, keepdims=True)
+    x = (theta / np.where(scale > 0, scale, 1.0)).T
+    distance = cKDTree(x).query(x, min(NEIGHBOURS, len(x)))[0][:, -1]
+    return _finish(model, theta, theta, -3 * np.log(np.maximum(distance, 1e-6)), seed)

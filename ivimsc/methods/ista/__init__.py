@@ -1,0 +1,1 @@
+"""Sparse coding over a fixed dictionary (`method`)."""

@@ -1,0 +1,1 @@
+"""IVIM-NET (`method`; `network` trains it)."""

@@ -1,0 +1,37 @@
+"""IVIM-NET at work: a trained model's layers as matrix products, without torch."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivimsc.device.launch import Launch
+from ivimsc.methods import VoxelSource
+from ivimsc.models import Model
+from ivimsc.models.estimates import LayerFitter, LayerOptions, require_model
+
+TITLE = "IVIM-NET, unsupervised"
+SOURCE = "Barbieri et al., Magn. Reson. Med. 83:312 (2020); Kaandorp et al., Magn. Reson. Med. 86:2250 (2021)"
+
+Options = LayerOptions
+
+
+class Fitter(LayerFitter):
+    """A trained network made ready for one data set."""
+
+    def parameters(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
+        """S0/s0, f, D, D* (voxel, 4) [µm²/ms] of signals y (voxel, b) over s0."""
+        arrays, columns = self.model.arrays, []
+        layers = sum(name.startswith("weight") for name in arrays)
+        for part, (low, high) in enumerate(arrays["bounds"]):
+            x = y
+            for i in range(layers):
+                x = x @ arrays[f"weight{i}"][part].T + arrays[f"bias{i}"][part]
+                if i < layers - 1:
+                    x = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))  # ELU
+            with np.errstate(over="ignore"):
+                columns.append(low + (high - low) / (1 + np.exp(-x[:, 0])))
+        return np.column_stack(columns)
+
+
+def prepare(voxels: VoxelSource, options: Options, launch: Launch, model: Model | None = None) -> Fitter:
+    """Check model and protocol; InputError as for `scdnn`."""
+    return Fitter(voxels, require_model(model, "ivimnet", options.model), options)

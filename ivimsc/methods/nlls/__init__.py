@@ -1,0 +1,1 @@
+"""Full non-linear least squares (`method`)."""

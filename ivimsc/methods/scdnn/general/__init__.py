@@ -1,0 +1,1 @@
+"""The general SCDNN: one model for any protocol and level of noise."""

@@ -1,0 +1,103 @@
+"""A general SCDNN at work: from b-values and a noise level to the weights of its units, without torch.
+
+`general` says how they are made; here the same sums in numpy, once for every level of noise that the voxels of
+a data set have, which are some dozen.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from ivimsc.errors import InputError
+from ivimsc.methods.scdnn.general.canonical import LARGEST_B, SNR, Basis, Scan
+from ivimsc.models import Model
+
+__all__ = ["LEVELS", "STEP", "Level", "flagged", "levels_of", "limit_of", "require_protocol", "rough_scale", "sigma_of"]
+
+STEP = 1.12  # from one level of noise to the next
+LEVELS = int(np.log(SNR[1] / SNR[0]) / np.log(STEP)) + 1
+FEWEST = 4  # b-values
+ALPHA, ROOM = 1e-6, 4.0  # noise alone flags a voxel in a million; and how much more Σ r² may be
+
+
+@dataclass(frozen=True)
+class Level:
+    """Weights for one protocol and noise level, and the projection that leads to them; see `unrolled.forward`.
+
+    w, phi (unit, r, atom), thresholds (unit, atom), project (r, b), origin (r,): of S0.
+    """
+
+    w: NDArray[np.float32]
+    phi: NDArray[np.float32]
+    thresholds: NDArray[np.float32]
+    project: NDArray[np.float64]
+    origin: NDArray[np.float64]
+
+    @staticmethod
+    def of(model: Model, b: NDArray[np.float64], sigma: float) -> "Level":
+        """For b-values b (b,) [ms/µm²] and noise SD `sigma`, over S0."""
+        a = {name: array.astype(np.float64) for name, array in model.arrays.items()}
+        basis = Basis(a["diffusivities"], a["basis"])
+        scan = Scan.of(basis, b, sigma)
+        context = (scan.context - a["mean"]) / a["sd"]
+        hidden = a["features.0.weight"] @ context + a["features.0.bias"]
+        hidden = hidden / (1 + np.exp(-hidden))  # SiLU
+        features = np.tanh(a["features.2.weight"] @ hidden + a["features.2.bias"])
+        few = features[: len(a["w_mix"])]
+        w = a["w"] + np.einsum("q,qtra->tra", few, a["w_mix"])
+        phi = np.einsum("rk,tka->tra", scan.mix, a["phi"] + np.einsum("q,qtra->tra", few, a["phi_mix"]))
+        cuts = a["thresholds"] + np.einsum("q,qta->ta", features, a["threshold_mix"])
+        weights = (np.ascontiguousarray(array, np.float32) for array in (w, phi, cuts))
+        return Level(*weights, scan.project, basis.at([0.0])[0])
+
+    def coordinates(self, y: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """ẑ over the linear estimate of S0 (voxel, r), and that estimate (voxel,), of signals y (voxel, b)."""
+        z = y @ self.project.T
+        s0 = z @ self.origin
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.ascontiguousarray(z / s0[:, None], np.float32), s0
+
+
+def require_protocol(bvalues: NDArray[np.float64], source: str) -> list[str]:
+    """Refuse too few b-values; a note for each that lies beyond what general models are trained for."""
+    if len(bvalues) < FEWEST:
+        raise InputError(f"{source}: found {len(bvalues)} b-values, expected at least {FEWEST}, which general models are trained for")  # fmt: skip
+    beyond = bvalues[bvalues > 1e3 * LARGEST_B * 1.01]
+    words = f"b = {', '.join(f'{b:g}' for b in beyond)} s/mm² lies beyond 0..{1e3 * LARGEST_B:g}, which the model was trained for: voxels have outcome 7"
+    notes = [words] if len(beyond) else []
+    if bvalues[0] > 50:
+        notes.append(f"the smallest b-value, {bvalues[0]:g} s/mm², is above 0..50, which the model was trained for: voxels have outcome 7")  # fmt: skip
+    return notes
+
+
+def rough_scale(y: NDArray[np.float32]) -> NDArray[np.float64]:
+    """A first S0 (voxel,) of signals (voxel, b): the larger of the first two."""
+    return np.maximum(y[:, :2].max(axis=1).astype(np.float64), 1e-30)
+
+
+def levels_of(ratio: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """The level of noise (voxel,) of S0/σ, and whether it lies outside the range that general models are trained for."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = np.rint((np.log(ratio) - np.log(SNR[0])) / np.log(STEP))
+    outside = ~((level >= 0) & (level < LEVELS))
+    return np.clip(np.nan_to_num(level), 0, LEVELS - 1).astype(np.intp), outside
+
+
+def sigma_of(level: int) -> float:
+    """The noise SD over S0 of a level."""
+    return 1 / (SNR[0] * STEP**level)
+
+
+def limit_of(n_b: int) -> float:
+    """Most Σ r² / σ² of voxels that the model explains.
+
+    The curve of a posterior mean lies off the data by more than noise does, so the limit is `ROOM` times noise's.
+    """
+    return ROOM * float(chi2.isf(ALPHA, n_b))
+
+
+def flagged(squares: NDArray[np.float64], sigma: NDArray[np.float64], n_b: int) -> NDArray[np.bool_]:
+    """Voxels (voxel,) whose Σ r² is so large that the model does not explain them."""
+    return squares > sigma**2 * limit_of(n_b)

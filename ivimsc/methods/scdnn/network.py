@@ -1,0 +1,204 @@
+"""SCDNN, the paper's section 2: an unrolled sparse-coding network whose layers are dictionaries that it learns.
+
+    y -> A -> [threshold -> B -> + A y] × T -> threshold -> f from the two halves' sums, D and D* from their moments
+
+Free, B is any N × N matrix, as in the paper. Factored (the default), B = I - W_t Φ_t with W_t (N × K) and Φ_t (K × N) of
+each unit's own, so that a unit is x + W_t (y - Φ_t x): equation (6) with a dictionary that is learned, in K·N instead of
+N² operations. Where it starts from the physical dictionary, Φ_t = Φ and W_t = Φᵀ/L, the untrained network is `ista`.
+
+The factored units are one torch function (`units`): Numba kernels on the CPU, which keep a block of voxels in the cache
+through all units, forwards and backwards; torch operations elsewhere (`by_torch`, the reference).
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ivimsc.device.launch import Launch, choose_device, run_blocks
+from ivimsc.errors import InputError
+from ivimsc.methods.scdnn.units import WIDTH, backward, forward
+from ivimsc.physics.dictionary import make_dictionary
+from ivimsc.physics.parameters import BY_KEY
+
+__all__ = ["Options", "Scdnn", "by_torch", "sums_of", "threshold", "units"]
+
+LOWEST_D = 1e-5  # mm²/s: a logarithmic grid cannot start at 0
+SMALL = 1e-12  # keeps the quotients of (8) to (10) finite in training where a part is empty
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the network is built; each default was measured (docs/learning.md)."""
+
+    variant: str = field(default="default", metadata={"help": "default, paper (the paper's own choices) or general"})
+    atoms: int = field(default=600, metadata={"help": "N, even: half of them D, half D*"})
+    units: int = field(default=8, metadata={"help": "T, number of iteration units"})
+    threshold: str = field(default="soft", metadata={"help": "soft or hard"})
+    residual: str = field(default="encoded", metadata={"help": "encoded (+ A y, equation (6)) or input (the text)"})
+    form: str = field(default="factored", metadata={"help": "factored (B = I - W Φ) or free (B any N × N)"})
+    shared: bool = field(default=False, metadata={"help": "one set of weights for all units"})
+    start: str = field(default="physical", metadata={"help": "physical (the fixed dictionary) or random"})
+    grids: str = field(default="fixed", metadata={"help": "fixed or learned diffusivities in (9) and (10)"})
+    beta: float = field(default=0.0, metadata={"help": "β of (5) that the thresholds start from"})
+
+    def __post_init__(self) -> None:
+        choices = {
+            "variant": ("default", "paper", "general"),
+            "threshold": ("soft", "hard"),
+            "residual": ("encoded", "input"),
+            "form": ("factored", "free"),
+            "start": ("physical", "random"),
+            "grids": ("fixed", "learned"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    f"option {name} of scdnn: found {getattr(self, name)!r}, expected {' or '.join(allowed)}"
+                )
+        if self.atoms < 4 or self.atoms % 2:
+            raise InputError(f"option atoms of scdnn: found {self.atoms}, expected an even number >= 4")
+        if self.units < 1:
+            raise InputError(f"option units of scdnn: found {self.units}, expected at least 1")
+        if not 0 <= self.beta < np.inf:
+            raise InputError(f"option beta of scdnn: found {self.beta:g}, expected a number >= 0")
+
+
+class Scdnn(nn.Module):
+    """The network for one protocol. Input (voxel, b): signals over S0; output (voxel, 3): f, D and D* [µm²/ms]."""
+
+    def __init__(self, bvalues: NDArray[np.float64], options: Options, seed: int = 0) -> None:
+        super().__init__()
+        self.options, half = options, options.atoms // 2
+        self.launch: Launch | None = None  # threads of the kernels; None: all
+        d, dstar = BY_KEY["d"], BY_KEY["dstar"]
+        dictionary = make_dictionary(bvalues, "log", (half, half), (LOWEST_D, d.upper), (dstar.lower, dstar.upper))
+        L = dictionary.lipschitz
+        sets = 2 if options.shared else options.units + 1  # layer A is its own where the units share
+        if options.start == "physical":
+            phi = torch.tensor(dictionary.matrix, dtype=torch.float32)
+            w = phi / L
+        else:
+            generator = torch.Generator().manual_seed(seed)
+            phi = torch.rand(dictionary.matrix.shape, generator=generator)
+            w = phi / np.linalg.norm(phi.numpy(), 2) ** 2
+        self.half = half
+        self.w = nn.Parameter(w.repeat(sets if options.form == "factored" else 1, 1, 1))
+        if options.form == "factored":
+            self.phi = nn.Parameter(phi.repeat(sets, 1, 1))
+        else:
+            self.b = nn.Parameter((torch.eye(options.atoms) - w.T @ phi).repeat(sets - 1, 1, 1))
+        self.thresholds = nn.Parameter(torch.full((sets, options.atoms), options.beta / (2 * L)))
+        grid = torch.tensor(np.concatenate([dictionary.D, dictionary.Dstar]) * 1e3, dtype=torch.float32)
+        if options.grids == "learned":
+            self.log_grid = nn.Parameter(torch.log(grid))
+        else:
+            self.register_buffer("log_grid", torch.log(grid))
+
+    @property
+    def grid(self):
+        """Diffusivities (atom,) [µm²/ms]: N/2 of D, then N/2 of D*."""
+        return torch.exp(self.log_grid)
+
+    def weights(self):
+        """W, Φ (unit, b, atom) and thresholds (unit, atom), one for each unit, of the factored form."""
+        return tuple(self._of_units(p) for p in (self.w, self.phi, self.thresholds))
+
+    def _of_units(self, parameter):
+        if not self.options.shared:
+            return parameter
+        return torch.cat([parameter[:1], parameter[1:].expand(self.options.units, *parameter.shape[1:])])
+
+    def code(self, signals):
+        """Coefficients x (voxel, atom) after the last unit."""
+        options = self.options
+        hard, onto_input = options.threshold == "hard", options.residual == "input"
+        if options.form == "factored":
+            return by_torch(signals, *self.weights(), hard, onto_input)
+        cuts, encoded = self._of_units(self.thresholds), signals @ self.w[0]
+        u = encoded
+        x = threshold(u, cuts[0], hard)
+        for t in range(options.units):
+            u = x @ self.b[min(t, len(self.b) - 1)] + (u if onto_input else encoded)
+            x = threshold(u, cuts[t + 1], hard)
+        return x
+
+    def sums(self, signals):
+        """Σx and Σgx of tissue and of perfusion part (voxel, 4)."""
+        hard = self.options.threshold == "hard"
+        if self.options.form == "factored" and self.options.residual == "encoded":
+            return units(signals, *self.weights(), self.grid, self.half, hard, self.launch)
+        return sums_of(self.code(signals), self.grid, self.half)
+
+    def forward(self, signals):
+        """f, D, D* (voxel, 3) by (8) to (10)."""
+        tissue, d, blood, dstar = self.sums(signals).unbind(1)
+        f = blood / (tissue + blood).clamp_min(SMALL)
+        return torch.stack([f, d / tissue.clamp_min(SMALL), dstar / blood.clamp_min(SMALL)], dim=1)
+
+    def arrays(self) -> dict[str, torch.Tensor]:
+        """What the model file holds: w, phi (or b) and thresholds of every unit, the grid and the number of D in it."""
+        arrays = {"thresholds": self._of_units(self.thresholds).detach(), "grid": self.grid.detach()}
+        if self.options.form == "factored":
+            w, phi, _ = self.weights()
+            return arrays | {"w": w.detach(), "phi": phi.detach()}
+        b = self.b.detach().expand(self.options.units, *self.b.shape[1:])
+        return arrays | {"w": self.w.detach(), "b": b}
+
+
+class _Units(torch.autograd.Function):
+    """Signals and weights to the four sums of the code (Σx, Σgx of tissue, of perfusion), float32 on the CPU."""
+
+    @staticmethod
+    def forward(context, signals, w, phi, thresholds, grid, n_d, hard, launch):
+        tensors = [t.detach().contiguous() for t in (signals, w, phi, thresholds, grid)]
+        context.save_for_backward(*tensors)
+        context.constants = n_d, hard, launch
+        sums, none = torch.empty(len(signals), 4), torch.empty(0, w.shape[2])
+        y, *weights, g = (t.numpy() for t in tensors)
+        blocks = -(-len(y) // WIDTH)
+        run_blocks(launch, forward, blocks, y, *weights, g, n_d, hard, False, sums.numpy(), none.numpy(), block=1)
+        return sums
+
+    @staticmethod
+    def backward(context, slope):
+        n_d, hard, launch = context.constants
+        y, w, phi, thresholds, grid = (t.numpy() for t in context.saved_tensors)
+        blocks = -(-len(y) // WIDTH)
+        shares = [torch.empty(blocks, *like.shape) for like in (w, phi, thresholds, grid)]
+        given = slope.contiguous().numpy()
+        run_blocks(launch, backward, blocks, y, w, phi, thresholds, grid, n_d, hard, given, *(s.numpy() for s in shares), block=1)  # fmt: skip
+        return None, *(share.sum(0) for share in shares), None, None, None
+
+
+def units(signals, w, phi, thresholds, grid, n_d: int, hard: bool, launch: Launch | None = None):
+    """Sums (voxel, 4) of the code after all units; see `methods.scdnn.units.forward` for the shapes."""
+    if signals.device.type == "cpu" and signals.dtype == torch.float32:
+        return _Units.apply(signals, w, phi, thresholds, grid, n_d, hard, launch or choose_device("cpu"))
+    return sums_of(by_torch(signals, w, phi, thresholds, hard), grid, n_d)
+
+
+def by_torch(signals, w, phi, thresholds, hard: bool, onto_input: bool = False):
+    """The code (voxel, atom) after all units, in torch operations on any device and of any type."""
+    u = signals @ w[0]
+    x = threshold(u, thresholds[0], hard)
+    for t in range(1, len(w)):
+        u = (u + x - (x @ phi[t].T) @ w[t]) if onto_input else x + (signals - x @ phi[t].T) @ w[t]
+        x = threshold(u, thresholds[t], hard)
+    return x
+
+
+def threshold(u, cut, hard: bool):
+    """H of (7) or the soft threshold; the hard one's cut learns by the soft one's slope: its own is zero."""
+    if not hard:
+        return torch.relu(u - cut)
+    active = (u >= cut) & (u > 0)
+    return torch.where(active, u + (cut.detach() - cut), torch.zeros_like(u))
+
+
+def sums_of(x, grid, n_d: int):
+    """Σx and Σgx of the tissue part, then of the perfusion part, (voxel, 4)."""
+    moment = x * grid
+    return torch.stack([x[:, :n_d].sum(1), moment[:, :n_d].sum(1), x[:, n_d:].sum(1), moment[:, n_d:].sum(1)], dim=1)

@@ -1,0 +1,1 @@
+"""Segmented least squares (`method`)."""

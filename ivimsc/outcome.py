@@ -1,0 +1,34 @@
+"""How a voxel's fit ended: the outcomes, their sentences and their numbers, the same for every method."""
+
+from enum import IntEnum
+
+__all__ = ["Outcome"]
+
+
+class Outcome(IntEnum):
+    """How a voxel's fit ended. `sentence` is the one wording that logs, reports and docs use."""
+
+    OUTSIDE = 0
+    CONVERGED = 1
+    AT_BOUND = 2
+    ITERATION_LIMIT = 3
+    DSTAR_UNIDENTIFIABLE = 4
+    BAD_SIGNAL = 5
+    GAP = 6
+    OUTSIDE_TRAINING = 7
+
+    @property
+    def sentence(self) -> str:
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Outcome.OUTSIDE: "outside the mask",
+    Outcome.CONVERGED: "converged",
+    Outcome.AT_BOUND: "at a bound of f, D or D*",
+    Outcome.ITERATION_LIMIT: "stopped at the iteration limit",
+    Outcome.DSTAR_UNIDENTIFIABLE: "D* not identifiable: f is about 0, or D* about D, within 1.96 standard errors",
+    Outcome.BAD_SIGNAL: "bad signal: NaN, Inf, S0 <= 0 or all zero; not fitted",
+    Outcome.GAP: "duality gap above the tolerance",
+    Outcome.OUTSIDE_TRAINING: "outside what the model was trained on, in its signals or in its estimates",
+}

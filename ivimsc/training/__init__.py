@@ -1,0 +1,1 @@
+"""Training in torch: the one loop, the data that it learns from, and its checkpoint."""

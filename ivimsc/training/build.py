@@ -1,0 +1,157 @@
+"""From a method's name, its options and voxels to what the training loop needs: network, loss and samples."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ivimsc.errors import InputError
+from ivimsc.methods.ivimnet.network import IvimNet
+from ivimsc.methods.mlp.network import Mlp
+from ivimsc.methods.scdnn.general.canonical import DSTAR, LARGEST_B, SNR, D, F
+from ivimsc.methods.scdnn.general.network import General, Stream, relative_loss
+from ivimsc.methods.scdnn.network import Options, Scdnn
+from ivimsc.training.data import Data
+from ivimsc.training.loop import Samples, Schedule, Source
+
+__all__ = ["DataOptions", "Plan", "build", "build_general"]
+
+POOL, HELD = 20_000, 512  # protocols and noise levels of the general model, to train and to validate
+FEWEST = 4
+LEAST = 50_000  # voxels per epoch where there are fewer: each is then seen several times, with fresh noise
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What of the voxels is learned from."""
+
+    validation: float = field(default=0.1, metadata={"help": "share of voxels kept for validation"})
+    fraction: float = field(default=1.0, metadata={"help": "share of all voxels that is used"})
+    noise: str = field(default="auto", metadata={"help": "fresh (drawn anew at each sight, equation (11)), store (the stored signals) or auto"})  # fmt: skip
+    snr: float | None = field(default=None, metadata={"help": "SNR of fresh noise (none: the stores')"})
+
+    def __post_init__(self) -> None:
+        if not 0 < self.validation < 1:
+            raise InputError(f"option validation: found {self.validation:g}, expected above 0 and below 1")
+        if not 0 < self.fraction <= 1:
+            raise InputError(f"option fraction: found {self.fraction:g}, expected above 0 to 1")
+        if self.noise not in ("auto", "fresh", "store"):
+            raise InputError(f"option noise: found {self.noise!r}, expected auto, fresh or store")
+        if self.snr is not None and not 0 < self.snr < np.inf:
+            raise InputError(f"option snr: found {self.snr:g}, expected a number > 0")
+
+
+@dataclass
+class Plan:
+    """A training made ready: network, loss of (network, signals, truth), samples, schedule, and what the model file says."""
+
+    network: torch.nn.Module
+    loss: Callable[..., torch.Tensor]
+    training: Source
+    validation: Source
+    schedule: Schedule
+    about: dict[str, Any]
+
+
+def build(name: str, options: Any, schedule: Schedule, chosen: DataOptions, data: Data, seed: int) -> Plan:
+    """Network `name` for the protocol of `data`.
+
+    Raises
+    ------
+    InputError
+        for an empty split, and for fresh noise without truth or noise level
+    """
+    order = np.random.Generator(np.random.Philox(seed)).permutation(len(data))
+    order = order[: round(chosen.fraction * len(data))]
+    n = round(chosen.validation * len(order))
+    if not n or n == len(order):
+        raise InputError(f"training: found {len(order):,} voxels, {n} of them to validate, expected some to train on and some to validate")  # fmt: skip
+    held, used = np.sort(order[:n]), np.sort(order[n:])
+    supervised = name != "ivimnet"
+    fresh = _fresh(chosen, data, supervised)
+    sigma = data.sigma if chosen.snr is None else np.full(len(data), 1 / chosen.snr, np.float32)
+    training = _samples(data, used, sigma if fresh else None, supervised)
+    validation = _samples(data, held, None, supervised)
+    if not schedule.epoch_voxels:
+        schedule = replace(schedule, epoch_voxels=max(len(used), LEAST if fresh else 0))
+    network = {"scdnn": Scdnn, "mlp": Mlp, "ivimnet": IvimNet}[name](data.bvalues, options, seed)
+    if name == "mlp":
+        network.standardise(torch.from_numpy(data.signals[used]), training.truth)
+    loss = parameter_loss(training.truth.std(0)) if supervised else signal_loss
+    about = {
+        "bvalues": data.bvalues.tolist(),
+        "s0": "known",
+        "options": asdict(options),
+        "training": {"voxels": len(used), "validation": len(held), "seed": seed, "noise": "fresh" if fresh else "store"}
+        | dict(asdict(schedule).items()),
+        "range": _range(data, used),
+    }
+    return Plan(network, loss, training, validation, schedule, about)
+
+
+def build_general(options: Options, schedule: Schedule, seed: int) -> Plan:
+    """The general scdnn, which draws scans and voxels itself."""
+    chosen = {name: getattr(options, name) for name in ("threshold", "residual", "form", "start", "grids", "shared")}
+    usual = {name: getattr(Options(), name) for name in chosen}
+    if chosen != usual:
+        name = next(name for name in chosen if chosen[name] != usual[name])
+        raise InputError(
+            f"option {name} of scdnn: found {chosen[name]}, expected {usual[name]}: variant=general has no other"
+        )
+    network = General(options, seed)
+    training = Stream(network.basis, seed, POOL, schedule.epoch_voxels)
+    validation = Stream(network.basis, seed + 2**32, HELD, 65536)
+    network.standardise(training.contexts)
+    reach = {
+        "b": f"{FEWEST} to 20 b-values within 0..{1e3 * LARGEST_B:g} s/mm², the smallest at most 30, the largest at least 300"
+    }
+    reach |= {"SNR": list(SNR), "f": list(F), "D": list(D), "Dstar": list(DSTAR)}
+    about = {
+        "bvalues": None,
+        "s0": "free",
+        "options": asdict(options),
+        "training": {"seed": seed, "scans": POOL} | asdict(schedule),
+    }
+    return Plan(network, relative_loss, training, validation, schedule, about | {"range": reach})
+
+
+def parameter_loss(sd: torch.Tensor) -> Callable[..., torch.Tensor]:
+    """Squared error of f, D and D*, each over the variance sd² of the training truth: 1 is what a constant reaches."""
+
+    def loss(network, signals, truth):
+        return (((network(signals) - truth) / sd.to(signals.device)) ** 2).mean()
+
+    return loss
+
+
+def signal_loss(network, signals, truth):
+    """Squared error of the signals that the network's parameters give; the truth is not used."""
+    return network.loss(signals)
+
+
+def _fresh(chosen: DataOptions, data: Data, supervised: bool) -> bool:
+    """Whether noise is drawn anew: possible with truth and a noise level; learning without truth learns from what is there."""
+    possible = data.clean is not None and (chosen.snr is not None or bool(np.all(data.sigma > 0)))
+    if chosen.noise == "fresh" and not possible:
+        raise InputError("option noise: found fresh, expected store: the stores have no truth or no noise level (snr=… gives one)")  # fmt: skip
+    return possible and (chosen.noise == "fresh" or (chosen.noise == "auto" and supervised))
+
+
+def _samples(data: Data, places: NDArray, sigma: NDArray | None, supervised: bool) -> Samples:
+    signals = data.signals if sigma is None else data.clean
+    truth = torch.from_numpy(data.truth[places]) if supervised else None
+    noise = None if sigma is None else torch.from_numpy(sigma[places])
+    return Samples(torch.from_numpy(signals[places]), truth, noise, data.rician)
+
+
+def _range(data: Data, used: NDArray) -> dict[str, Any]:
+    """What the training voxels span: signals per b (over S0), and parameters."""
+    signals = data.signals[used]
+    reach: dict[str, Any] = {"low": signals.min(0).tolist(), "high": signals.max(0).tolist()}
+    if data.truth is not None:
+        low, high = data.truth[used].min(0).tolist(), data.truth[used].max(0).tolist()
+        reach |= {key: [a, b] for key, a, b in zip(("f", "D", "Dstar"), low, high, strict=True)}
+    return reach

@@ -1,0 +1,58 @@
+"""segmented against scipy, and the paper's own reading of its steps."""
+
+import numpy as np
+import pytest
+from scipy.optimize import curve_fit
+
+from ivimsc.errors import InputError
+from ivimsc.methods.segmented import method as segmented
+from tests.conftest import TEN, as_voxels, phantom, run_method
+
+
+def test_both_segments_are_the_least_squares_fits_of_scipy():
+    p = phantom(30, TEN, 50, seed=2)
+    e = run_method("segmented", p.signals, TEN)
+    high, low = TEN > 200, TEN <= 200
+    for v, signal in enumerate(p.signals.astype(np.float64)):
+        (a, D), _ = curve_fit(
+            lambda b, a, d: a * np.exp(-b * d * 1e-3), TEN[high], signal[high], (0.7, 1.0), bounds=((0, 0), (9, 5))
+        )
+        assert e.D[v] == pytest.approx(D * 1e-3, rel=1e-3, abs=1e-7)  # curve_fit stops at 1e-8 of the cost
+        rest = signal[low] - a * np.exp(-TEN[low] * D * 1e-3)
+        best = min(
+            (np.sum((rest - c * np.exp(-TEN[low] * q * 1e-3)) ** 2), c, q)
+            for q in np.geomspace(5, 200, 4000)
+            for c in [max(np.sum(rest * np.exp(-TEN[low] * q * 1e-3)) / np.sum(np.exp(-TEN[low] * q * 2e-3)), 0)]
+        )
+        assert e.f[v] == pytest.approx(best[1] / (best[1] + a), abs=2e-3)  # the grid's step of D* is 1e-3
+        if e.f[v] > 0.02:
+            assert e.Dstar[v] == pytest.approx(best[2] * 1e-3, rel=5e-3)
+
+
+def test_the_loglinear_reading_takes_dstar_as_ten_d_and_underestimates_f():
+    p = phantom(500)
+    e = run_method("segmented", p.signals, TEN, extrapolation="loglinear")
+    inside = 10 * e.D > 5e-3
+    np.testing.assert_allclose(e.Dstar[inside], 10 * e.D[inside], rtol=1e-5)
+    low = TEN <= 200
+    line = np.polyfit(TEN[low], np.log(p.signals[:, low].T.astype(np.float64)), 1)
+    s0_high = p.signals[:, -1].astype(np.float64) * np.exp(e.D * 500)  # noise-free: the tissue's line passes here
+    np.testing.assert_allclose(e.S0, np.maximum(np.exp(line[1]), s0_high), rtol=0.01)  # blood left at b = 300, 500
+    assert np.mean(e.f - p.f) < -0.05
+
+
+def test_the_split_is_an_option_and_is_told():
+    voxels = as_voxels(np.ones((1, 10)), TEN)
+    fitter = segmented.prepare(voxels, segmented.Options(split=120), None)
+    assert "split b: 120" in fitter.notes[0] and "150, 200, 300, 500" in fitter.notes[0]
+
+
+@pytest.mark.parametrize("split", [500, 5, 400])
+def test_a_segment_with_less_than_two_bvalues_is_an_error(split):
+    with pytest.raises(InputError, match="expected at least 2 and 2"):
+        run_method("segmented", np.ones((1, 10)), TEN, split=float(split))
+
+
+def test_an_unknown_extrapolation_lists_the_known_ones():
+    with pytest.raises(InputError, match="biexponential or loglinear"):
+        run_method("segmented", np.ones((1, 10)), TEN, extrapolation="cubic")
