@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FIELDS", "Estimates", "Field", "Spectrum"]
+__all__ = ["FIELDS", "REQUIRED", "Estimates", "Field", "Spectrum"]
 
 
 class Field(NamedTuple):
@@ -37,6 +37,7 @@ FIELDS = (
     Field("dmap", "dmap", "mm²/s", "posterior maximum of D"),
     Field("dstarmap", "dstarmap", "mm²/s", "posterior maximum of D*"),
 )
+REQUIRED = ("s0", "rmse", "outcome")  # keys that every method has
 
 
 class Spectrum(NamedTuple):
@@ -51,14 +52,15 @@ class Spectrum(NamedTuple):
 class Estimates:
     """Parameter estimates of one fit; every array has the shape of the signals without the b axis.
 
-    S0, rmse in units of the signal; f, fstd without unit; D, Dstar, dstd, dstarstd in mm²/s; outcome: `Outcome` codes.
-    Fields that a method does not have are None. A voxel that could not be fitted holds NaN and its outcome.
+    S0, rmse in units of the signal; f, fstd without unit; D, Dstar, dstd, dstarstd in mm²/s; outcome: `Outcome` codes;
+    the others as `FIELDS` says. Fields that a method does not have are None; S0, rmse and outcome are always there. A
+    voxel that could not be fitted holds NaN and its outcome.
     """
 
     S0: NDArray
-    f: NDArray
-    D: NDArray
-    Dstar: NDArray
+    f: NDArray | None
+    D: NDArray | None
+    Dstar: NDArray | None
     rmse: NDArray
     outcome: NDArray[np.uint8]
     fstd: NDArray | None = None
@@ -72,6 +74,10 @@ class Estimates:
     dmap: NDArray | None = None
     dstarmap: NDArray | None = None
     spectrum: Spectrum | None = None
+
+    def __len__(self) -> int:
+        """The number of voxels, or of whatever the first axis counts."""
+        return len(self.outcome)
 
     def items(self) -> Iterator[tuple[str, NDArray]]:
         """(file key, array) of every field that this fit has, in the order of `FIELDS`."""

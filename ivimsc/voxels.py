@@ -1,15 +1,49 @@
-"""Voxels to fit, in memory, with the geometry that leads them back into a volume."""
+"""Voxels to fit, in memory, with the geometry that leads them back into a volume; and the selection of some b-values."""
 
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.device.launch import is_on_gpu
+from ivimsc.physics.protocol import select_bvalues
 
-__all__ = ["Geometry", "Voxels"]
+__all__ = ["Geometry", "SelectedVoxels", "VoxelSource", "Voxels", "sample_signals"]
+
+SAMPLE, RUN = 8192, 16  # voxels that tell what a whole data set has in common, in runs of neighbours
+
+
+class VoxelSource(Protocol):
+    """What a method sees of the data, in memory (`Voxels`) or on disk (`VoxelStore`)."""
+
+    bvalues: NDArray[np.float64]
+
+    def __len__(self) -> int: ...
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Signals (voxel, b) of the voxels start..stop, in host memory."""
+        ...
+
+    @property
+    def leaves_out_s0(self) -> bool:
+        """The data have a signal at b = 0 that is not among `bvalues`."""
+        ...
+
+    def read_s0(self, start: int, stop: int) -> NDArray[np.float32] | None:
+        """The signal at b = 0 (voxel,) of the voxels start..stop where `read` leaves it out, else None."""
+        ...
+
+
+def sample_signals(voxels: VoxelSource, most: int = SAMPLE) -> NDArray[np.float32]:
+    """Signals (voxel, b) of at most `most` voxels, in runs of neighbours spread evenly over the data set."""
+    n = len(voxels)
+    if n <= most:
+        return np.ascontiguousarray(voxels.read(0, n))
+    starts = np.linspace(0, n - RUN, most // RUN).astype(int)
+    return np.concatenate([voxels.read(int(start), int(start) + RUN) for start in starts])
 
 
 @dataclass(frozen=True)
@@ -34,21 +68,30 @@ class Geometry:
 class Voxels:
     """Signals to fit, held in memory; `VoxelStore` offers the same attributes from disk.
 
-    signals (voxel, b) float32, C-contiguous, or such an array on a GPU; bvalues (b,) float64 [s/mm²], ascending and distinct; index (voxel, 3) int32.
-    truth: arrays (voxel,) under the keys s0, f, d, dstar where the data are simulated; tissue (voxel,) uint8 with
-    tissue_names, code -> name. attrs: whatever else the source says of itself (phantom, seed, snr, noise …), JSON types.
+    Attributes
+    ----------
+    signals : (voxel, b) float32, C-contiguous, or such an array on a GPU
+    bvalues : (b,) float64 [s/mm²], ascending and distinct
+    index, geometry : (voxel, 3) int32, the place of each voxel in the volume, and the volume; None for signals that
+        come from no volume
+    source, source_sha256 : the file that they come from
+    truth : arrays (voxel,) under the keys s0, f, d, dstar where the data are simulated
+    tissue, tissue_names : (voxel,) uint8, and code -> name
+    attrs : whatever else the source says of itself (phantom, seed, snr, noise …), JSON types
     """
 
     signals: NDArray[np.float32]
     bvalues: NDArray[np.float64]
-    index: NDArray[np.int32]
-    geometry: Geometry
+    index: NDArray[np.int32] | None = None
+    geometry: Geometry | None = None
     source: str = ""
     source_sha256: str = ""
     truth: dict[str, NDArray[np.float32]] | None = None
     tissue: NDArray[np.uint8] | None = None
     tissue_names: dict[int, str] = field(default_factory=dict)
     attrs: dict[str, object] = field(default_factory=dict)
+
+    leaves_out_s0 = False
 
     def __len__(self) -> int:
         return len(self.signals)
@@ -58,7 +101,46 @@ class Voxels:
         part = self.signals[start:stop]
         return part.copy_to_host() if is_on_gpu(part) else part
 
+    def read_s0(self, start: int, stop: int) -> None:
+        """None: nothing is left out here."""
+
     @cached_property
     def signals_sha256(self) -> str:
         """SHA-256 of the float32 little-endian signals in voxel order: ties estimates to their voxels."""
         return hashlib.sha256(np.ascontiguousarray(self.signals, dtype="<f4").data).hexdigest()
+
+
+class SelectedVoxels:
+    """Voxels with a subset of their b-values; the checksum stays that of the whole, which the estimates belong to.
+
+    Parameters
+    ----------
+    voxels : `Voxels` or a `VoxelStore`
+    wanted : (b,) b-values to keep [s/mm²]
+    source : what names them, for messages
+    """
+
+    def __init__(self, voxels: Any, wanted: NDArray[np.float64], source: str = "bvalues") -> None:
+        self._voxels, self._columns = voxels, select_bvalues(voxels.bvalues, wanted, source)
+        self.bvalues = voxels.bvalues[self._columns]
+        zero = np.flatnonzero(voxels.bvalues == 0)
+        self._zero = int(zero[0]) if len(zero) and not (self.bvalues == 0).any() else None
+
+    def __len__(self) -> int:
+        return len(self._voxels)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._voxels, name)
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Signals (voxel, b) at the chosen b-values."""
+        return np.ascontiguousarray(self._voxels.read(start, stop)[:, self._columns])
+
+    @property
+    def leaves_out_s0(self) -> bool:
+        """The data have a signal at b = 0 that was not chosen."""
+        return self._zero is not None
+
+    def read_s0(self, start: int, stop: int) -> NDArray[np.float32] | None:
+        """The signal at b = 0 (voxel,) that was not chosen, None where there is none."""
+        return None if self._zero is None else np.array(self._voxels.read(start, stop)[:, self._zero], np.float32)

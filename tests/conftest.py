@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ivimsc.device.launch import choose_device
-from ivimsc.methods import load_method, make_options
+from ivimsc.fit.inputs import inputs_of
+from ivimsc.methods import find_method, make_options
 from ivimsc.voxels import Geometry, Voxels
 
 TEN = np.array([0, 10, 20, 50, 80, 100, 150, 200, 300, 500.0])  # the paper's protocol
@@ -36,11 +37,18 @@ def as_voxels(signals, bvalues):
     return Voxels(signals, np.asarray(bvalues, float), index, Geometry((max(len(signals), 1), 1, 1), np.eye(4)))
 
 
+def prepare_method(method, voxels, launch=None, **options):
+    """The fitter of a method for `voxels`, with what its options name."""
+    record = find_method(method)
+    module, launch = record.load(), launch or choose_device("cpu", 1)
+    chosen = make_options(module, options)
+    return module.prepare(voxels, chosen, launch, inputs_of(record, chosen, voxels, launch))
+
+
 def run_method(method, signals, bvalues, threads=1, **options):
     """Estimates of `signals` (voxel, b), straight from the method."""
-    module = load_method(method)
     voxels = as_voxels(signals, bvalues)
-    return module.prepare(voxels, make_options(module, options), choose_device("cpu", threads)).fit(voxels.signals, 0)
+    return prepare_method(method, voxels, choose_device("cpu", threads), **options).fit(voxels.signals)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,6 @@ from ivimsc.errors import DeviceError, InputError
 
 __all__ = [
     "BLOCK",
-    "ON_CUDA",
     "Launch",
     "choose_device",
     "empty_beside",
@@ -32,20 +31,19 @@ __all__ = [
 ]
 
 BLOCK = 4096  # voxels per call: long enough to hide the call (about 20 µs), short enough to share out evenly
-ON_CUDA = ("simulate", "segmented", "nlls", "bayes", "ista", "scdnn")  # what has CUDA kernels
 
 
-@dataclass(frozen=True)
+@dataclass
 class Launch:
-    """Where something runs.
+    """Where something runs, and what happened there.
 
     Attributes
     ----------
     device : "cpu", or "cuda:0" and so on
     threads : CPU threads
-    notes : what was chosen, and what happened to it later (chunks made smaller, say), for the user
+    notes : what was chosen, and what happened to it later (chunks made smaller, say), for the user; it grows
     automatic : the GPU was not asked for by name
-    kept : buffers of the GPU that later calls use again
+    kept : buffers of the GPU, filled by one call and used again by later ones
     """
 
     device: str
@@ -72,7 +70,7 @@ def usable_cores() -> int:
 def leave_gpu(launch: Launch, why: str) -> Launch:
     """The CPU instead of a GPU that cannot do what the options ask for; an error where the GPU was asked for by name."""
     if not launch.automatic:
-        raise DeviceError(f"--device: found {launch.device}, expected cpu or auto: {why}")
+        raise DeviceError(f"device: found {launch.device}, expected cpu or auto: {why}")
     return Launch("cpu", launch.threads, [f"device: the CPU, although a GPU answers: {why}"])
 
 
@@ -89,18 +87,21 @@ def parse_device(device: str) -> tuple[str, int]:
     """Kind of a device as users name it, auto, cpu or cuda, and the number of the GPU."""
     wanted = re.fullmatch(r"(auto|cpu|cuda)(?::(\d+))?", device)
     if wanted is None or (wanted[2] and wanted[1] != "cuda"):
-        raise DeviceError(f"--device: found {device!r}, expected auto, cpu or cuda (cuda:1 for the second GPU)")
+        raise DeviceError(f"device: found {device!r}, expected auto, cpu or cuda (cuda:1 for the second GPU)")
     return wanted[1], int(wanted[2] or 0)
 
 
-def choose_device(device: str = "auto", threads: int | None = None, task: str | None = None) -> Launch:
+def choose_device(
+    device: str = "auto", threads: int | None = None, task: str | None = None, on_cuda: bool = False
+) -> Launch:
     """Decide where to run; a device that is asked for and missing is an error, never a silent fallback.
 
     Parameters
     ----------
     device : "cpu"; "cuda" or "cuda:N", the N-th GPU from 0; "auto": a GPU where one answers, which the notes then say
     threads : CPU threads; default: all cores
-    task : what is to run, a method's name or "simulate"; None for what runs on the CPU alone
+    task : what is to run, for messages: the name of a method, say; without it "auto" means the CPU
+    on_cuda : whether the task has CUDA kernels
 
     Raises
     ------
@@ -114,30 +115,29 @@ def choose_device(device: str = "auto", threads: int | None = None, task: str | 
     if threads is None:
         threads = cores
     if not 1 <= threads <= cores:
-        raise InputError(f"--threads: found {threads}, expected 1 to {cores} (the cores of this machine)")
+        raise InputError(f"threads: found {threads}, expected 1 to {cores} (the cores of this machine)")
     if kind == "cuda":
-        return _choose_gpu(device, index, threads, task)
+        names, reason = find_gpus()
+        _check_gpu(device, index, names, reason)
+        if task is not None and not on_cuda:
+            raise DeviceError(f"device: found {device!r}, expected cpu or auto: {task} has no CUDA kernels")
+        return Launch(f"cuda:{index}", threads, [f"device: cuda:{index} ({names[index]})"])
     names = find_gpus()[0] if kind == "auto" and task is not None else []
-    if names and task in ON_CUDA:
+    if names and on_cuda:
         notes = [f"device: cuda:0 ({names[0]}), because it answers; --device cpu for the CPU"]
         return Launch("cuda:0", threads, notes, automatic=True)
     if names:
-        return Launch(
-            "cpu", threads, [f"device: the CPU, although a GPU answers ({names[0]}): {task} has no CUDA kernels"]
-        )
+        why = f"device: the CPU, although a GPU answers ({names[0]}): {task} has no CUDA kernels"
+        return Launch("cpu", threads, [why])
     return Launch("cpu", threads)
 
 
-def _choose_gpu(device: str, index: int, threads: int, task: str | None) -> Launch:
-    names, reason = find_gpus()
+def _check_gpu(device: str, index: int, names: list[str], reason: str) -> None:
     if not names:
-        raise DeviceError(f"--device: found {device!r}, expected a device that is there: {reason}")
+        raise DeviceError(f"device: found {device!r}, expected a device that is there: {reason}")
     if index >= len(names):
         listed = ", ".join(f"cuda:{k} ({name})" for k, name in enumerate(names))
-        raise DeviceError(f"--device: found {device!r}, expected {listed}")
-    if task is not None and task not in ON_CUDA:
-        raise DeviceError(f"--device: found {device!r} for {task}, expected cpu or auto: CUDA kernels are there for {', '.join(ON_CUDA)}")  # fmt: skip
-    return Launch(f"cuda:{index}", threads, [f"device: cuda:{index} ({names[index]})"])
+        raise DeviceError(f"device: found {device!r}, expected {listed}")
 
 
 def is_on_gpu(array: object) -> bool:

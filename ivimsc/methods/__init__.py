@@ -1,100 +1,86 @@
-"""The methods. A new method is one file and one line here; modules are imported on use.
+"""The registry of the methods, and what every method has in common.
 
-Every method module has
+A method is one folder, ``ivimsc/methods/NAME/``, and one line in `METHODS`. Its module ``method.py`` has
 
 ``TITLE``
     one line for tables and reports
 ``SOURCE``
     the publication that it follows
 ``Options``
-    a frozen dataclass: every option with a default, its help in ``metadata["help"]``, checked in ``__post_init__``
-``prepare(voxels, options, launch) -> Fitter``
-    checks the protocol, says what it chose (``notes``), and does what needs the whole data set once
+    a frozen dataclass: every option has a default and a help text, and ``__post_init__`` checks the values
+``prepare(voxels, options, launch, inputs) -> Fitter``
+    checks the protocol, says what it chose, and does what needs the whole data set once
+
+Kernels for a GPU are in ``on_gpu.py``. The network of a method that is trained is in ``network.py``, which alone may import
+torch; it has ``Options``, ``VARIANTS`` and ``plan`` (see `ivimsc.training`). Modules are imported on first use.
 """
 
-import dataclasses
 import importlib
 import types
-import typing
 from collections.abc import Mapping
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass, field
+from typing import Any
 
 from ivimsc.errors import InputError
-from ivimsc.estimates import Estimates
+from ivimsc.fitter import Fitter, Inputs
+from ivimsc.options import typed_options
+from ivimsc.voxels import VoxelSource
 
-__all__ = ["METHODS", "Fitter", "VoxelSource", "load_method", "make_options", "typed_options"]
+__all__ = ["METHODS", "Fitter", "Inputs", "Method", "VoxelSource", "find_method", "load_method", "make_options"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What the rest of the package has to know of a method before it is imported.
+
+    Attributes
+    ----------
+    name : of the method and of its folder
+    on_cuda : it has CUDA kernels
+    trained : it has a network that ``ivimsc train`` trains
+    files : options that may name a file -> kind of the file: "dictionary", "truth" or "model"; the caller reads it
+    """
+
+    name: str
+    on_cuda: bool = False
+    trained: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def load(self) -> types.ModuleType:
+        """The module of the method."""
+        return importlib.import_module(f"ivimsc.methods.{self.name}.method")
+
+    def load_network(self) -> types.ModuleType:
+        """The module of the method's network; it imports torch."""
+        return importlib.import_module(f"ivimsc.methods.{self.name}.network")
+
 
 METHODS = {
-    "segmented": "ivimsc.methods.segmented.method",
-    "nlls": "ivimsc.methods.nlls.method",
-    "bayes": "ivimsc.methods.bayes.method",
-    "ista": "ivimsc.methods.ista.method",
-    "scdnn": "ivimsc.methods.scdnn.method",
-    "mlp": "ivimsc.methods.mlp.method",
-    "ivimnet": "ivimsc.methods.ivimnet.method",
+    method.name: method
+    for method in (
+        Method("segmented", on_cuda=True),
+        Method("nlls", on_cuda=True),
+        Method("bayes", on_cuda=True, files={"prior": "truth"}),
+        Method("ista", on_cuda=True, files={"dictionary": "dictionary"}),
+        Method("scdnn", on_cuda=True, trained=True, files={"model": "model"}),
+        Method("mlp", trained=True, files={"model": "model"}),
+        Method("ivimnet", trained=True, files={"model": "model"}),
+    )
 }
 
 
-class VoxelSource(Protocol):
-    """What a method sees of the data: in memory (`Voxels`) or on disk (`VoxelStore`)."""
-
-    bvalues: NDArray[np.float64]
-
-    def __len__(self) -> int: ...
-    def read(self, start: int, stop: int) -> NDArray[np.float32]: ...
-
-
-class Fitter(Protocol):
-    """A method made ready for one data set."""
-
-    notes: list[str]  # what was chosen, for the user: printed, and kept in the estimate store
-    dictionary: Any | None  # the dictionary behind `Estimates.spectrum`, with fields D and Dstar, where there is one
-
-    def fit(self, signals: NDArray[np.float32], first: int) -> Estimates:
-        """Fit `signals` (voxel, b); `first` is the place of the first of them in the data set (keys random draws)."""
-        ...
+def find_method(name: str) -> Method:
+    """The record of the method `name`; InputError for an unknown name."""
+    if name not in METHODS:
+        raise InputError(f"method: found {name!r}, expected one of {', '.join(METHODS)}")
+    return METHODS[name]
 
 
 def load_method(name: str) -> types.ModuleType:
-    """The module of method `name`."""
-    if name not in METHODS:
-        raise InputError(f"method: found {name!r}, expected one of {', '.join(METHODS)}")
-    return importlib.import_module(METHODS[name])
+    """The module of the method `name`; InputError for an unknown name."""
+    return find_method(name).load()
 
 
 def make_options(method: types.ModuleType, settings: Mapping[str, Any]) -> Any:
-    """The method's Options from settings: values already typed (Python) or as text (``--set KEY=VALUE``)."""
-    return typed_options(method.Options, settings, method.__name__.rpartition(".")[2])
-
-
-def typed_options(kind: type, settings: Mapping[str, Any], who: str) -> Any:
-    """The dataclass `kind`, options of `who`, from settings that are typed or text."""
-    kinds, values = typing.get_type_hints(kind), {}
-    for key, value in settings.items():
-        if key not in kinds:
-            raise InputError(f"option of {who}: found {key!r}, expected one of {', '.join(kinds)}")
-        values[key] = _from_text(who, key, value, kinds[key]) if isinstance(value, str) else value
-    return dataclasses.replace(kind(), **values)
-
-
-def _from_text(method: str, key: str, text: str, kind: Any) -> Any:
-    """`text` as `kind`: str, int, float, bool, (float, float) written ``a,b``, or one of these or None (``none``)."""
-    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if type(None) in kinds and text.lower() == "none":
-        return None
-    for choice in kinds:
-        try:
-            if choice is bool:
-                return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
-            if typing.get_origin(choice) is tuple:
-                lower, upper = text.split(",")
-                return float(lower), float(upper)
-            if choice in (int, float, str):
-                return choice(text)
-        except (ValueError, KeyError):
-            continue
-    names = " or ".join("A,B" if typing.get_origin(c) is tuple else getattr(c, "__name__", str(c)) for c in kinds)
-    raise InputError(f"option {key} of {method}: found {text!r}, expected {names.replace('NoneType', 'none')}")
+    """The options of a method's module from settings that are typed (Python) or text (``--set KEY=VALUE``)."""
+    return typed_options(method.Options, settings, method.__name__.split(".")[-2])

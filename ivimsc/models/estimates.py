@@ -1,62 +1,81 @@
 """What the learned methods share when they fit: signals over S0 in, estimates with their outcomes out. No torch."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
-from ivimsc.models.file import Model
+from ivimsc.fitter import Fitter, Inputs
+from ivimsc.models.file import Layout, Model, require_layout
+from ivimsc.options import expect_positive, option
 from ivimsc.outcome import Outcome
+from ivimsc.voxels import VoxelSource
 
 __all__ = ["LayerFitter", "LayerOptions", "Signals", "require_model", "to_estimates"]
 
 
-def require_model(model: Model | None, method: str, path: str | None) -> Model:
-    """The model that was read for `method`, or an InputError that says what is missing."""
+def require_model(inputs: Inputs, method: str, layout: Callable[[Model], Layout]) -> Model:
+    """The model that `method` is given.
+
+    Parameters
+    ----------
+    inputs, method : what the method is given, and its name
+    layout : tells the arrays that a model of the method has to hold
+
+    Raises
+    ------
+    InputError
+        for no model, for a model of another method, and for one without the arrays of its method
+    """
+    model = inputs.files.get("model")
     if model is None:
-        found = "none" if path is None else f"{path}, not read by the caller"
-        raise InputError(f"option model of {method}: found {found}, expected --model MODEL.safetensors: `ivimsc train {method}` makes one")  # fmt: skip
+        raise InputError(f"option model of {method}: found none, expected MODEL.safetensors: `ivimsc train {method}` makes one")  # fmt: skip
     if model.method != method:
         raise InputError(f"{model.source}: found a model of {model.method}, expected one of {method}")
+    require_layout(model, layout(model))
     return model
 
 
 class Signals:
     """Signals over S0 as a model takes them.
 
-    S0 is `s0` where it is given; else the signal at b = 0, of these voxels or of the data that they were picked from.
+    S0 is `s0` where it is given; else the signal at b = 0, among the b-values of the voxels or left out of them.
 
     Attributes
     ----------
-    columns (b,) : the model's b-values among those of the voxels; zero : that of S0, or -1 where it is no column
+    columns : (b,) places of the model's b-values among those of the voxels
+    zero : place of b = 0 among them, or -1 where S0 is given or comes beside the signals
+    note : where S0 comes from, in words
     """
 
-    def __init__(self, voxels: Any, model: Model, s0: float | None) -> None:
-        if s0 is not None and not 0 < s0 < np.inf:
-            raise InputError(f"option s0 of {model.method}: found {s0:g}, expected a number > 0 or none (b = 0 of the data)")  # fmt: skip
+    def __init__(self, voxels: VoxelSource, model: Model, s0: float | None) -> None:
         self.columns, self.s0 = model.columns(voxels.bvalues), s0
-        self._zero, self._whole = np.flatnonzero(voxels.bvalues == 0)[:1], None
-        if s0 is None and not len(self._zero):
-            self._whole = getattr(voxels, "whole", None)
-            zero = [] if self._whole is None else np.flatnonzero(self._whole.bvalues == 0)[:1]
-            if not len(zero):
-                raise InputError(f"option s0 of {model.method}: found none, and no b = 0 in the data, expected --set s0=VALUE")  # fmt: skip
-            self._zero = zero
-        self.zero = int(self._zero[0]) if s0 is None and self._whole is None else -1
+        zero = np.flatnonzero(voxels.bvalues == 0)
+        if s0 is None and not len(zero) and not voxels.leaves_out_s0:
+            raise InputError(f"option s0 of {model.method}: found none, and no b = 0 in the data, expected S0 as the option s0")  # fmt: skip
+        self.zero = int(zero[0]) if s0 is None and len(zero) else -1
         self.note = "S0: signal at b = 0" if s0 is None else f"S0: {s0:g} (given)"
 
-    def bases(self, n: int, first: int) -> NDArray[np.float32]:
-        """S0 (voxel,) of the n voxels from number `first` on, where it is no column of their signals."""
-        if self.s0 is not None:
-            return np.full(n, self.s0, np.float32)
-        return np.array(self._whole.read(first, first + n)[:, self._zero[0]], np.float32)
+    def bases(self, n: int, beside: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """S0 (voxel,) of n voxels where it is no column of their signals; `beside`: the signal at b = 0 that came along."""
+        return np.full(n, self.s0, np.float32) if beside is None or self.s0 is not None else beside
 
-    def __call__(self, signals: NDArray[np.float32], first: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Signals (voxel, b) of the voxels from number `first` on, over S0, and S0 (voxel,); NaN and 0 where they are bad."""
-        s0 = signals[:, self.zero].copy() if self.zero >= 0 else self.bases(len(signals), first)
+    def __call__(
+        self, signals: NDArray[np.float32], beside: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Signals (voxel, b) over S0, and S0 (voxel,); NaN and 0 where they are bad.
+
+        Parameters
+        ----------
+        signals : (voxel, b) as measured
+        beside : (voxel,) signal at b = 0 where it is left out of `signals`
+        """
+        s0 = signals[:, self.zero].copy() if self.zero >= 0 else self.bases(len(signals), beside).copy()
         chosen = signals[:, self.columns]
         good = np.isfinite(chosen).all(1) & np.isfinite(s0) & (s0 > 0) & (chosen != 0).any(1)
         s0[~good] = 0
@@ -96,25 +115,28 @@ def to_estimates(y: NDArray[np.float32], s0: NDArray[np.float32], parameters: ND
 class LayerOptions:
     """Options of the methods that are plain layers: mlp and ivimnet."""
 
-    model: str | None = field(default=None, metadata={"help": "model file (.safetensors) of ivimsc train"})
-    s0: float | None = field(default=None, metadata={"help": "S0 where it is known (none: the signal at b = 0)"})
+    model: str | None = option(None, "model file (.safetensors) of ivimsc train")
+    s0: float | None = option(None, "S0 where it is known (none: the signal at b = 0)")
+
+    def __post_init__(self) -> None:
+        expect_positive(self, ("s0",), "the method")
 
 
-class LayerFitter:
+class LayerFitter(Fitter):
     """A trained network of plain layers made ready for one data set; a method says what the layers do (`parameters`)."""
 
-    dictionary = None
-
-    def __init__(self, voxels: Any, model: Model, options: LayerOptions) -> None:
+    def __init__(self, voxels: VoxelSource, model: Model, options: LayerOptions, launch: Launch) -> None:
+        super().__init__(launch)
         self.model, self.signals = model, Signals(voxels, model, options.s0)
+        self.identity = {"model_sha256": model.sha256}
         self.bvalues = voxels.bvalues[self.signals.columns]
-        self.notes = [f"model: {model.source} (SHA-256 {model.sha256[:12]})", self.signals.note]
+        self.notes += [f"model: {model.source} (SHA-256 {model.sha256[:12]})", self.signals.note]
 
     def parameters(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
         """S0/s0, f, D, D* (voxel, 4) [µm²/ms] of signals y (voxel, b) over s0."""
         raise NotImplementedError
 
-    def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
-        """Fit signals (voxel, b); `first` is the number of the first voxel in the data set."""
-        y, s0 = self.signals(np.asarray(signals, np.float32), first)
-        return to_estimates(y, s0, self.parameters(y), self.bvalues, self.model.about.get("range", {}))
+    def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
+        """Fit some voxels: see `Fitter.fit`."""
+        y, base = self.signals(np.asarray(signals, np.float32), s0)
+        return to_estimates(y, base, self.parameters(y), self.bvalues, self.model.about.get("range", {}))

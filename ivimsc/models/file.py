@@ -20,7 +20,7 @@ from safetensors.numpy import save
 from ivimsc.errors import InputError
 from ivimsc.files import told, written_whole
 
-__all__ = ["Model", "read_model", "write_model"]
+__all__ = ["Layout", "Model", "read_model", "require_layout", "write_model"]
 
 FORMAT, VERSION = "ivimsc-model", 1
 SAME = {"rtol": 1e-3, "atol": 0.5}  # s/mm²: b-values that count as equal
@@ -99,24 +99,6 @@ class Model:
 
 
 _RANGE = {"low": "least signals", "high": "largest signals", "D": "D [µm²/ms]", "Dstar": "D* [µm²/ms]", "b": ""}
-_ARRAYS = {  # what a model file has to hold
-    "scdnn": ("w", "thresholds", "grid"),
-    "mlp": ("weight0", "bias0"),
-    "ivimnet": ("weight0", "bias0", "bounds"),
-    "general": (
-        "w",
-        "w_mix",
-        "phi",
-        "phi_mix",
-        "thresholds",
-        "threshold_mix",
-        "grid",
-        "basis",
-        "diffusivities",
-        "mean",
-        "sd",
-    ),
-}
 _S0 = {
     "known": "the network takes signals over S0: from b = 0 of the data, or --set s0=VALUE",
     "free": "found by the network",
@@ -162,24 +144,34 @@ def read_model(path: str | Path) -> Model:
     bad = [name for name, array in arrays.items() if not np.all(np.isfinite(array))]
     if bad:
         raise InputError(f"{path}: found NaN or Inf in {bad[0]}, expected finite weights")
-    model = Model(method, arrays, about, str(path), sha256)
-    _require_arrays(model)
-    return model
+    return Model(method, arrays, about, str(path), sha256)
 
 
-def _require_arrays(model: Model) -> None:
-    """Refuse a model whose weights are not there, or are for another number of b-values than it says."""
-    kind = "general" if model.general else model.method
-    missing = [name for name in _ARRAYS.get(kind, ()) if name not in model.arrays]
-    if kind not in _ARRAYS or missing:
-        found = f"no {missing[0]}" if missing else f"method {model.method!r}"
-        raise InputError(f"{model.source}: found {found}, expected the weights of one of {', '.join(_ARRAYS)}")
-    first = model.arrays["w" if model.method == "scdnn" else "weight0"]
-    inputs = first.shape[-2 if model.method == "scdnn" else -1] if first.ndim > 1 else 0
-    if not model.general and inputs != len(model.bvalues):
-        raise InputError(
-            f"{model.source}: found weights for {inputs} b-values, expected {len(model.bvalues)}, those that it names"
-        )
+@dataclass(frozen=True)
+class Layout:
+    """What the arrays of a model have to be.
+
+    Attributes
+    ----------
+    arrays : names that have to be there
+    inputs : the array that takes the signals, and which of its axes counts them; None for a model of any protocol
+    """
+
+    arrays: tuple[str, ...]
+    inputs: tuple[str, int] | None = None
+
+
+def require_layout(model: Model, layout: Layout) -> None:
+    """Refuse a model whose weights are not there, or are for another number of b-values than it says (InputError)."""
+    missing = [name for name in layout.arrays if name not in model.arrays]
+    if missing:
+        raise InputError(f"{model.source}: found no {missing[0]}, expected the weights of {model.method}: {', '.join(layout.arrays)}")  # fmt: skip
+    if layout.inputs is not None and model.bvalues is not None:
+        name, axis = layout.inputs
+        shape = model.arrays[name].shape
+        found = shape[axis] if len(shape) >= abs(axis) else 0
+        if found != len(model.bvalues):
+            raise InputError(f"{model.source}: found weights for {found} b-values, expected {len(model.bvalues)}, those that it names")  # fmt: skip
 
 
 def _short(value: Any) -> str:

@@ -31,6 +31,7 @@ class VoxelStore(Store):
     """
 
     FORMAT = VOXELS
+    leaves_out_s0 = False
 
     def _load(self, attributes: Mapping[str, Any]) -> None:
         self.signals: Dataset = self._file["signals"]
@@ -51,6 +52,9 @@ class VoxelStore(Store):
         """Signals (voxel, b) of the voxels start..stop."""
         with checked(self.path):
             return self.signals[start:stop]
+
+    def read_s0(self, start: int, stop: int) -> None:
+        """None: nothing is left out here."""
 
     @cached_property
     def truth(self) -> dict[str, NDArray[np.float32]] | None:

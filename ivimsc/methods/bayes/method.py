@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc import fitter
 from ivimsc.device.launch import Launch, empty_beside, run_blocks
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
-from ivimsc.methods import VoxelSource
+from ivimsc.methods import Inputs, VoxelSource
 from ivimsc.methods.bayes.draws import Draws, empirical_draws, make_proposal, prior_draws
 from ivimsc.methods.bayes.likelihood import Model, unit_signals
 from ivimsc.methods.bayes.posterior import FIELDS, Settings, posterior_kernel
@@ -114,7 +115,7 @@ def _expect(good: bool, name: str, found: object, expected: str) -> None:
         raise InputError(f"option {name} of bayes: found {found}, expected {expected}")
 
 
-class Fitter:
+class Fitter(fitter.Fitter):
     """bayes made ready: a prior, a noise level and the fixed points.
 
     Attributes
@@ -123,14 +124,12 @@ class Fitter:
     settings : when the sampling stops
     """
 
-    dictionary = None
-
     def __init__(
         self, model: Model, prior: Prior, draws: Draws, settings: Settings, options: Options, launch: Launch
     ) -> None:
-        self.model, self.prior, self.draws, self.settings, self.launch = model, prior, draws, settings, launch
+        super().__init__(launch)
+        self.model, self.prior, self.draws, self.settings = model, prior, draws, settings
         self.proposal = make_proposal(options.points, options.seed + 1)
-        self.notes: list[str] = []
 
     @cached_property
     def _on_gpu(self) -> Any:
@@ -138,8 +137,8 @@ class Fitter:
 
         return Posterior(self.launch, self.model, self.prior, self.draws, self.proposal, self.settings)
 
-    def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
-        """Fit signals (voxel, b); `first` is the number of the first in the data set."""
+    def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
+        """Fit some voxels: see `Fitter.fit`; `s0` is not used."""
         if self.launch.on_gpu:
             result = empty_beside(self.launch, signals, (FIELDS, len(signals)), np.float32)
             outcome = empty_beside(self.launch, signals, (len(signals),), np.uint8)
@@ -172,13 +171,15 @@ class Fitter:
         return result, outcome, below
 
 
-def prepare(
-    voxels: VoxelSource, options: Options, launch: Launch, truth: Mapping[str, NDArray] | None = None
-) -> Fitter:
+def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs | None = None) -> Fitter:
     """Check the protocol; find the prior and the noise level, from the data where asked for.
 
-    truth: f, d, dstar of the voxel store that `options.prior` names, where it names one (`Options.truth_from`).
+    Parameters
+    ----------
+    voxels, options, launch : the data, the method's options, and where it runs
+    inputs : holds the truth (f, d, dstar) of the voxel store that the option `prior` names, where it names one
     """
+    truth = None if inputs is None else inputs.files.get("prior")
     require_distinct(voxels.bvalues, 3, "bayes")
     theta = None if options.truth_from is None else _empirical(truth, options)
     sample, unit = _sample(voxels)
@@ -190,15 +191,15 @@ def prepare(
     else:
         draws = empirical_draws(model, theta, options.seed)
     settings = Settings(TARGET, LEAST, ROUNDS if theta is None else 0, TEMPERED, CLIMB, options.seed)
-    fitter = Fitter(model, prior, draws, settings, options, launch)
-    fitter.notes = [*notes, "S0: integrated out, flat prior" if options.s0 is None else f"S0: known, {options.s0:g}"]
+    made = Fitter(model, prior, draws, settings, options, launch)
+    made.notes = [*notes, "S0: integrated out, flat prior" if options.s0 is None else f"S0: known, {options.s0:g}"]
     if options.prior == "shrinkage" and options.s0 is None and voxels.bvalues[0] > B0_LIMIT:
-        fitter.notes.append(
+        made.notes.append(
             f"warning: without b = 0 (the smallest is {voxels.bvalues[0]:g} s/mm²) the data hardly tell S0, f and D* apart, and a prior learned from them may be far off: --set s0=…, or another prior"
         )
     if sigma > 0 and not isinstance(options.sigma, str):
-        _check_reach(fitter, sample, options)
-    return fitter
+        _check_reach(made, sample, options)
+    return made
 
 
 def _empirical(truth: Mapping[str, NDArray] | None, options: Options) -> NDArray[np.float64]:
@@ -309,8 +310,8 @@ def _first_sigma(population: Population, prior: Prior, options: Options, launch:
     model = Model(population.b, np.float32(population.s0), np.float32(0), False)
     draws = prior_draws(model, prior, 4096, options.seed)
     settings = Settings(TARGET, LEAST, 3, TEMPERED, CLIMB, options.seed)
-    fitter = Fitter(model, prior, draws, settings, options, launch)
-    best = fitter._run(population.signals, np.empty((len(population.signals), 0), np.float32))[0]
+    made = Fitter(model, prior, draws, settings, options, launch)
+    best = made._run(population.signals, np.empty((len(population.signals), 0), np.float32))[0]
     theta = best[9:12] * np.float32([[1], [1e3], [1e3]])
     unit = np.empty((len(population.b), theta.shape[1]), np.float32)
     unit_signals(population.b, theta, unit)
@@ -321,9 +322,9 @@ def _first_sigma(population: Population, prior: Prior, options: Options, launch:
     return max(float(np.sqrt(np.median(((y - S0 * unit) ** 2).sum(0)) / middle)), 1e-5)  # the voxels whose fit is poor
 
 
-def _check_reach(fitter: Fitter, sample: NDArray[np.float32], options: Options) -> None:
+def _check_reach(made: Fitter, sample: NDArray[np.float32], options: Options) -> None:
     """Refuse a prior that cannot come near the data: with a given σ its residuals are many σ."""
-    estimates = fitter.fit(sample[:256])
+    estimates = made.fit(sample[:256])
     if len(sample) and (misfit := float(np.median(estimates.rmse)) / options.sigma) > MISFIT:
         raise InputError(f"option prior of bayes: found residuals of {misfit:.0f} noise SDs (median) under prior {options.prior} "
                          f"and sigma {options.sigma:g}, expected at most {MISFIT:g}: this prior excludes the data")  # fmt: skip

@@ -18,18 +18,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc import fitter
 from ivimsc.device.launch import Launch, empty_beside, is_on_gpu, leave_gpu, run_blocks
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Spectrum
-from ivimsc.methods import VoxelSource
+from ivimsc.methods import Inputs, VoxelSource
 from ivimsc.methods.ista.decoding import decode_codes
 from ivimsc.methods.ista.pyramid import make_pyramid
 from ivimsc.methods.ista.sparse_coding import encode_exact
 from ivimsc.methods.ista.thresholding import encode_iterated
+from ivimsc.numerics.noise_level import sigma_of_squares
 from ivimsc.outcome import Outcome
 from ivimsc.physics.dictionary import Dictionary, make_dictionary
 from ivimsc.physics.parameters import BY_KEY
 from ivimsc.physics.protocol import require_distinct
+from ivimsc.voxels import sample_signals
 
 TITLE = "Sparse coding over a fixed dictionary"
 SOURCE = "the paper, equations (2) to (10); active set: Lawson and Hanson, Solving Least Squares Problems (1974)"
@@ -39,7 +42,6 @@ RULES = ("absolute", "relative", "noise")
 BLOCK = 1024  # voxels per call: a voxel takes some µs
 PART = 16384  # voxels coded at a time: dense coefficients over 600 atoms are 80 MB
 PART_ON_GPU = 2**20  # where codes are never dense, and many voxels hide the wait for memory
-SAMPLE = 4096  # voxels that β is chosen on
 LOWEST_D = 1e-5  # mm²/s: a logarithmic grid cannot start at the bound, 0
 
 
@@ -104,16 +106,16 @@ class Code:
         return np.diff(self.indptr).astype(np.int32)
 
 
-class Fitter:
+class Fitter(fitter.Fitter):
     """ista made ready for one dictionary."""
 
     def __init__(self, dictionary: Dictionary, options: Options, launch: Launch) -> None:
         if launch.on_gpu and options.solver != "exact":
             launch = leave_gpu(launch, f"solver={options.solver} of ista has no CUDA kernels, solver=exact has")
-        self.dictionary, self.options, self.launch = dictionary, options, launch
+        super().__init__(launch, dictionary.notes())
+        self.dictionary, self.options = dictionary, options
         self.beta, self.relative = options.beta, options.beta_rule == "relative"
         self.pyramid = make_pyramid(dictionary.matrix, len(dictionary.D), options.tolerance)
-        self.notes = dictionary.notes()
 
     def code(self, signals: NDArray[np.float32], beta: float, solver: str) -> Code:
         """Code signals (voxel, b) with β = `beta` (of the fitter's rule), on the CPU."""
@@ -145,8 +147,8 @@ class Fitter:
         lift = self.pyramid.lift[0, : len(phi)].copy()
         return phi, phi / L, threshold, lift, kind, self.options.max_iterations, self.options.tolerance
 
-    def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
-        """Fit signals (voxel, b); `first` is not used: nothing here is random."""
+    def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
+        """Fit some voxels: see `Fitter.fit`; nothing here is random, so `first` is not used, nor is `s0`."""
         on_gpu = self.launch.on_gpu
         part, fit = (PART_ON_GPU, self._fit_on_gpu) if on_gpu else (PART, self._fit_part)
         if is_on_gpu(signals):
@@ -206,8 +208,7 @@ class Fitter:
         sigma, how = self.options.sigma, "given"
         if sigma is None:
             square = least.squares[good] * least.scale[good].astype(np.float64) ** 2
-            median = freedom[good] * (1 - 2 / (9 * freedom[good])) ** 3  # of chi-square (Wilson and Hilferty)
-            sigma, how = float(np.sqrt(np.median(square / median))), "from residuals"
+            sigma, how = sigma_of_squares(square, freedom[good]), "from residuals"
         variance = (sigma / least.scale[good].astype(np.float64)) ** 2
         target = signals.shape[1] * np.median(variance)
         low, high = 0.0, 2.0 * float(self.dictionary.matrix.sum(axis=0).max())  # at the upper end x = 0
@@ -234,7 +235,7 @@ def _joined(parts: list[Estimates]) -> Estimates:
     return Estimates(**arrays, spectrum=Spectrum(data, indices, np.concatenate([[0], np.cumsum(counts)])))
 
 
-def prepare(voxels: VoxelSource, options: Options, launch: Launch, dictionary: Dictionary | None = None) -> Fitter:
+def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs | None = None) -> Fitter:
     """Check the protocol, build the dictionary (or take the one that was read from options.dictionary), choose β.
 
     Raises
@@ -243,6 +244,7 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, dictionary: D
         for fewer than 2 distinct b-values, a dictionary of other b-values, and what `make_dictionary` refuses
     """
     require_distinct(voxels.bvalues, 2, "ista")
+    dictionary = None if inputs is None else inputs.files.get("dictionary")
     if dictionary is not None:
         dictionary.require_bvalues(voxels.bvalues, options.dictionary or "dictionary")
     elif options.dictionary is not None:
@@ -254,18 +256,9 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, dictionary: D
         raise InputError(
             "dictionary: found no b-value at which all atoms are positive, expected one (the smallest, say)"
         )
-    fitter = Fitter(dictionary, options, launch)
+    made = Fitter(dictionary, options, launch)
     if options.beta_rule == "noise":
-        fitter.choose_beta(_sample(voxels))
+        made.choose_beta(sample_signals(voxels))
     else:
-        fitter.notes.append(f"beta: {options.beta:g} ({options.beta_rule}, signals scaled to a largest value of 1)")
-    return fitter
-
-
-def _sample(voxels: VoxelSource) -> NDArray[np.float32]:
-    """At most `SAMPLE` signals, in 16 runs of neighbours evenly over the data set."""
-    n = len(voxels)
-    if n <= SAMPLE:
-        return np.ascontiguousarray(voxels.read(0, n))
-    starts = np.linspace(0, n - SAMPLE // 16, 16).astype(int)
-    return np.concatenate([voxels.read(start, start + SAMPLE // 16) for start in starts])
+        made.notes.append(f"beta: {options.beta:g} ({options.beta_rule}, signals scaled to a largest value of 1)")
+    return made

@@ -4,12 +4,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.device.launch import Launch
-from ivimsc.methods import VoxelSource
-from ivimsc.models import Model
+from ivimsc.methods import Inputs
+from ivimsc.models import Layout
 from ivimsc.models.estimates import LayerFitter, LayerOptions, require_model
+from ivimsc.voxels import VoxelSource
 
 TITLE = "q-space MLP"
 SOURCE = "Golkov et al., IEEE Trans. Med. Imaging 35:1344 (2016)"
+
+LAYOUT = Layout(("weight0", "bias0"), inputs=("weight0", -1))
 
 Options = LayerOptions
 
@@ -27,6 +30,17 @@ class Fitter(LayerFitter):
         return np.column_stack([np.ones(len(x), np.float32), x])
 
 
-def prepare(voxels: VoxelSource, options: Options, launch: Launch, model: Model | None = None) -> Fitter:
-    """Check model and protocol; InputError as for `scdnn`."""
-    return Fitter(voxels, require_model(model, "mlp", options.model), options)
+def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs) -> Fitter:
+    """Check model and protocol.
+
+    Parameters
+    ----------
+    voxels, options, launch : the data, the method's options, and where it runs
+    inputs : holds the model that the option `model` names
+
+    Raises
+    ------
+    InputError
+        for no model or one of another method, other b-values than the model's, and no S0
+    """
+    return Fitter(voxels, require_model(inputs, "mlp", lambda _: LAYOUT), options, launch)

@@ -11,16 +11,18 @@ Standard errors are the Cramér-Rao bound at the estimate, with the noise of eac
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ivimsc import fitter
 from ivimsc.compiling import JIT, KERNEL
 from ivimsc.device.launch import Launch, empty_beside, run_blocks
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
-from ivimsc.methods import VoxelSource
+from ivimsc.methods import Inputs, VoxelSource
 from ivimsc.methods.nlls.start_table import STARTS, StartTable, find_starts, make_start_table
 from ivimsc.methods.nlls.variable_projection import (
     BA,
@@ -165,13 +167,12 @@ def _kernel(start, stop, signals, b, s0, sigma, table, limits, result, outcome):
     finish(start, scale, b, found, sigma, s0 > 0, limits, result, outcome)
 
 
-class Fitter:
+class Fitter(fitter.Fitter):
     """nlls made ready for one protocol."""
 
-    dictionary = None
-
     def __init__(self, bvalues: NDArray[np.float64], options: Options, launch: Launch) -> None:
-        self.options, self.launch = options, launch
+        super().__init__(launch)
+        self.options = options
         self.b = (bvalues * 1e-3).astype(np.float32)  # ms/µm²
         d, p = np.multiply(options.d_bounds, 1e3), np.multiply(options.dstar_bounds, 1e3)
         self.table: StartTable = make_start_table(bvalues * 1e-3, d, p, options.f_bounds)
@@ -187,22 +188,32 @@ class Fitter:
 
         return Search(self.launch, self.b, self.table, self.limits, TOLERANCE)
 
-    def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
-        """Fit signals (voxel, b); `first` is not used: nothing here is random."""
-        s0, sigma = np.float32(self.options.s0 or 0), np.float32(self.options.sigma or 0)
+    def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
+        """Fit some voxels: see `Fitter.fit`; nothing here is random, so `first` is not used, nor is `s0`."""
+        known, sigma = np.float32(self.options.s0 or 0), np.float32(self.options.sigma or 0)
         result = empty_beside(self.launch, signals, (8, len(signals)), np.float32)
         outcome = empty_beside(self.launch, signals, (len(signals),), np.uint8)
         if self.launch.on_gpu:
-            self._search.run(signals, s0, sigma, result, outcome)
+            self._search.run(signals, known, sigma, result, outcome)
         else:
             run_blocks(
-                self.launch, _kernel, len(signals), signals, self.b, s0, sigma, self.table, self.limits, result, outcome
+                self.launch,
+                _kernel,
+                len(signals),
+                signals,
+                self.b,
+                known,
+                sigma,
+                self.table,
+                self.limits,
+                result,
+                outcome,
             )
         S0, f, D_, Dstar, rmse, fstd, dstd, dstarstd = (result[k] for k in range(8))
         return Estimates(S0, f, D_, Dstar, rmse, outcome, fstd, dstd, dstarstd)
 
 
-def prepare(voxels: VoxelSource, options: Options, launch: Launch) -> Fitter:
+def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs | None = None) -> Fitter:
     """Check the protocol and build the table of starting points."""
     require_distinct(voxels.bvalues, 3 if options.s0 else 4, "nlls")
     return Fitter(np.asarray(voxels.bvalues), options, launch)

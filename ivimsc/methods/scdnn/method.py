@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc import fitter
 from ivimsc.device.launch import Launch, empty_beside, is_on_gpu, leave_gpu, run_blocks
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Spectrum
-from ivimsc.methods import VoxelSource
+from ivimsc.methods import Inputs
 from ivimsc.methods.scdnn.general.canonical import signals_of
 from ivimsc.methods.scdnn.general.levels import (
     LEVELS,
@@ -27,13 +28,19 @@ from ivimsc.methods.scdnn.general.levels import (
 )
 from ivimsc.methods.scdnn.rows import in_order, parts_of, scaled, to_rows
 from ivimsc.methods.scdnn.units import WIDTH, forward
-from ivimsc.models import Model
+from ivimsc.models import Layout, Model
 from ivimsc.models.estimates import Signals, require_model, to_estimates
 from ivimsc.outcome import Outcome
 from ivimsc.physics.dictionary import Dictionary
+from ivimsc.voxels import VoxelSource
 
 TITLE = "Sparse-coding network with a learned dictionary"
 SOURCE = "the paper, section 2; unrolled iterations: Gregor and LeCun, ICML (2010)"
+
+FIXED = Layout(("w", "thresholds", "grid"), inputs=("w", -2))
+GENERAL = Layout(
+    ("w", "w_mix", "phi", "phi_mix", "thresholds", "threshold_mix", "grid", "basis", "diffusivities", "mean", "sd")
+)
 
 BLOCKS = 32  # blocks of `WIDTH` voxels per call
 
@@ -57,31 +64,33 @@ class Options:
             raise InputError("options of scdnn: found sigma and snr together, expected one of them")
 
 
-class Fitter:
+class Fitter(fitter.Fitter):
     """A trained network made ready for one data set; its two kinds differ in what surrounds the units."""
 
     def __init__(self, model: Model, bvalues: NDArray[np.float64], options: Options, launch: Launch) -> None:
-        self.model, self.bvalues, self.options, self.launch = model, bvalues, options, launch
-        self.notes = [f"model: {model.source} (SHA-256 {model.sha256[:12]})"]
+        super().__init__(launch)
+        self.model, self.bvalues, self.options = model, bvalues, options
+        self.identity = {"model_sha256": model.sha256}
+        self.notes += [f"model: {model.source} (SHA-256 {model.sha256[:12]})"]
         if launch.on_gpu and "b" in model.arrays:
             self.launch = leave_gpu(launch, f"{model.source} has free layers, for which there are no CUDA kernels")
         grid = model.arrays["grid"].astype(np.float64) * 1e-3
         half = len(grid) // 2
         self.dictionary = Dictionary(bvalues, grid[:half], grid[half:], model.source) if options.spectrum else None
 
-    def fit(self, signals: Any, first: int = 0) -> Estimates:
-        """Fit signals (voxel, b); `first` is the number of the first voxel in the data set."""
+    def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
+        """Fit some voxels: see `Fitter.fit`; nothing here is random, so `first` is not used."""
         if self.launch.on_gpu:
-            estimates, spectrum = self._fit_on_gpu(signals, self._bases(len(signals), first))
+            estimates, spectrum = self._fit_on_gpu(signals, self._bases(len(signals), s0))
         else:
-            estimates, spectrum = self._fit(np.asarray(signals, np.float32), first)
+            estimates, spectrum = self._fit(np.asarray(signals, np.float32), s0)
         return replace(estimates, spectrum=scaled(spectrum, np.nan_to_num(estimates.S0))) if spectrum else estimates
 
-    def _fit(self, signals: NDArray[np.float32], first: int) -> tuple[Estimates, Spectrum | None]:
+    def _fit(self, signals: NDArray[np.float32], beside: NDArray | None) -> tuple[Estimates, Spectrum | None]:
         """Estimates and, with the option `spectrum`, codes as rows that sum to 1; on the CPU."""
         raise NotImplementedError
 
-    def _bases(self, n: int, first: int) -> NDArray[np.float32] | None:
+    def _bases(self, n: int, beside: NDArray | None) -> NDArray[np.float32] | None:
         """S0 (voxel,), where the network is not told it otherwise."""
         return None
 
@@ -145,14 +154,14 @@ class Fixed(Fitter):
         super().__init__(model, voxels.bvalues[self.signals.columns], options, launch)
         self.notes.append(self.signals.note)
 
-    def _fit(self, signals: NDArray[np.float32], first: int) -> tuple[Estimates, Spectrum | None]:
-        y, s0 = self.signals(signals, first)
+    def _fit(self, signals: NDArray[np.float32], beside: NDArray | None) -> tuple[Estimates, Spectrum | None]:
+        y, s0 = self.signals(signals, beside)
         sums, spectrum = self.code(y)
         return to_estimates(y, s0, decode(sums), self.bvalues, self.model.about.get("range", {})), spectrum
 
-    def _bases(self, n: int, first: int) -> NDArray[np.float32] | None:
+    def _bases(self, n: int, beside: NDArray | None) -> NDArray[np.float32] | None:
         told = self.signals.zero >= 0 or self.signals.s0 is not None
-        return None if told else self.signals.bases(n, first)
+        return None if told else self.signals.bases(n, beside)
 
     @cached_property
     def network(self) -> Any:
@@ -198,8 +207,8 @@ class AnyScan(Fitter):
         levels = [self.level(number) for number in range(LEVELS)]
         return general_network(self.launch, self.model, self.bvalues, levels, *noise, self._beyond)
 
-    def _fit(self, signals: NDArray[np.float32], first: int) -> tuple[Estimates, Spectrum | None]:
-        """`first` is not used: a voxel's result depends on its signal alone."""
+    def _fit(self, signals: NDArray[np.float32], beside: NDArray | None) -> tuple[Estimates, Spectrum | None]:
+        """S0 beside the signals is not used: the model finds S0."""
         good = np.isfinite(signals).all(1) & (signals[:, :1] > 0).all(1)
         scale = np.where(good, rough_scale(signals), 0)
         y = np.where(good[:, None], signals, np.float32(np.nan)) / np.where(good, scale, 1)[:, None]
@@ -272,14 +281,26 @@ def _code_free(
     return np.stack(sums, axis=1).astype(np.float32), x
 
 
-def prepare(voxels: VoxelSource, options: Options, launch: Launch, model: Model | None = None,
-            sigma: float | None = None) -> Fitter:  # fmt: skip
-    """Check model and protocol; `sigma`: the noise SD that the caller found, for general models.
+def layout_of(model: Model) -> Layout:
+    """The arrays of a general model, or of one for a single protocol."""
+    return GENERAL if model.general else FIXED
+
+
+def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs) -> Fitter:
+    """Check model and protocol.
+
+    Parameters
+    ----------
+    voxels, options, launch : the data, the method's options, and where it runs
+    inputs : holds the model that the option `model` names, and tells the noise level
 
     Raises
     ------
     InputError
-        for no model or one of another method, other b-values than the model's, and no S0
+        for no model or one of another method, other b-values than the model's, no S0, and no noise level
     """
-    model = require_model(model, "scdnn", options.model)
-    return AnyScan(voxels, model, options, launch, sigma) if model.general else Fixed(voxels, model, options, launch)
+    model = require_model(inputs, "scdnn", layout_of)
+    if not model.general:
+        return Fixed(voxels, model, options, launch)
+    told = options.sigma is not None or options.snr is not None
+    return AnyScan(voxels, model, options, launch, None if told else inputs.noise_level())

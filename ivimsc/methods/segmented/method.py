@@ -12,16 +12,18 @@ below the split and takes D* = 10 D, the paper's start value, as it is: it under
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ivimsc import fitter
 from ivimsc.compiling import JIT, KERNEL
 from ivimsc.device.launch import Launch, empty_beside, run_blocks
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
-from ivimsc.methods import VoxelSource
+from ivimsc.methods import Inputs, VoxelSource
 from ivimsc.methods.segmented.exponential import fit_decay, into_cone, line_at_zero, make_decay_grid
 from ivimsc.numerics.finish import Limits, finish
 from ivimsc.numerics.lanes import LANES, exp32
@@ -110,13 +112,12 @@ def _kernel(start, stop, signals, b, n_low, high, low, loglinear, sigma, limits,
     finish(start, scale, b, found, sigma, False, limits, result, outcome)
 
 
-class Fitter:
+class Fitter(fitter.Fitter):
     """segmented made ready for one protocol."""
 
-    dictionary = None
-
     def __init__(self, bvalues: NDArray[np.float64], options: Options, launch: Launch) -> None:
-        self.options, self.launch = options, launch
+        super().__init__(launch)
+        self.options = options
         self.b = (bvalues * 1e-3).astype(np.float32)  # ms/µm²
         self.n_low = int(np.sum(bvalues <= options.split))
         d, p = np.multiply(options.d_bounds, 1e3), np.multiply(options.dstar_bounds, 1e3)
@@ -139,8 +140,8 @@ class Fitter:
 
         return Segments(self.launch, self.b, self.n_low, self.high, self.low, self._loglinear, self.limits)
 
-    def fit(self, signals: NDArray[np.float32], first: int = 0) -> Estimates:
-        """Fit signals (voxel, b); `first` is not used: nothing here is random."""
+    def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
+        """Fit some voxels: see `Fitter.fit`; nothing here is random, so `first` is not used, nor is `s0`."""
         result = empty_beside(self.launch, signals, (8, len(signals)), np.float32)
         outcome = empty_beside(self.launch, signals, (len(signals),), np.uint8)
         sigma = np.float32(self.options.sigma or 0)
@@ -153,7 +154,7 @@ class Fitter:
         return Estimates(S0, f, D, Dstar, rmse, outcome, fstd, dstd, dstarstd)
 
 
-def prepare(voxels: VoxelSource, options: Options, launch: Launch) -> Fitter:
+def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs | None = None) -> Fitter:
     """Check that both segments hold at least two b-values."""
     bvalues = np.asarray(voxels.bvalues, dtype=np.float64)
     above, below = int(np.sum(bvalues > options.split)), int(np.sum(bvalues <= options.split))

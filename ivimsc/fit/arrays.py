@@ -1,0 +1,99 @@
+"""Fitting arrays in memory."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ivimsc.device.launch import Launch, choose_device, is_on_gpu
+from ivimsc.errors import InputError
+from ivimsc.estimates import Estimates
+from ivimsc.fit.inputs import inputs_of
+from ivimsc.methods import Method, find_method, make_options
+from ivimsc.physics.protocol import Protocol
+from ivimsc.voxels import Voxels
+
+__all__ = ["fit_signals"]
+
+
+def fit_signals(
+    signals: ArrayLike,
+    bvalues: ArrayLike,
+    method: str = "nlls",
+    device: str | None = None,
+    threads: int | None = None,
+    **options: Any,
+) -> Estimates:
+    """Fit the IVIM model to signals in memory.
+
+    Parameters
+    ----------
+    signals : (…, b) of any real dtype, in any unit; computed in float32. An array on a GPU (CuPy, torch, anything with
+        ``__cuda_array_interface__``) is fitted there, and the fields of the result stay there: no copy
+    bvalues : (b,) in s/mm², in any order; repeats are averaged
+    method : name of the method, one of `ivimsc.methods.METHODS`
+    device : "cpu", "cuda", "cuda:1" and so on, or "auto"; default: where the signals are
+    threads : CPU threads; default: all cores
+    options : the method's options, as for ``ivimsc fit --set``
+
+    Returns
+    -------
+    Estimates with fields shaped (…): S0 and rmse in the unit of the signals, D and Dstar in mm²/s
+
+    Raises
+    ------
+    InputError
+        for signals and b-values that do not fit together, and for unknown methods and options
+
+    Examples
+    --------
+    >>> import ivimsc
+    >>> b = [0, 10, 20, 50, 80, 100, 150, 200, 300, 500]
+    >>> signals = ivimsc.simulate_signals(1.0, 0.3, 1.6e-3, 45e-3, b)
+    >>> estimates = ivimsc.fit_signals(signals, b)
+    >>> round(float(estimates.f), 3), round(float(estimates.D), 6), round(float(estimates.Dstar), 4)
+    (0.3, 0.0016, 0.045)
+    """
+    record = find_method(method)
+    array = signals if is_on_gpu(signals) else np.asarray(signals)
+    launch = _launch(array, device, threads, record)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"signals: found dtype {array.dtype}, expected real numbers")
+    protocol = Protocol.from_volumes(bvalues, "bvalues")
+    shape = tuple(array.shape)
+    if not shape or shape[-1] != len(protocol.shell):
+        raise InputError(f"signals: found shape {shape}, expected (…, {len(protocol.shell)}), one per b-value")
+    voxels = Voxels(_rows(array, protocol, launch), protocol.bvalues)
+    module = record.load()
+    options = make_options(module, options)
+    fitter = module.prepare(voxels, options, launch, inputs_of(record, options, voxels, launch))
+    told = len(fitter.launch.notes)
+    estimates = fitter.fit(voxels.signals).reshape(shape[:-1])
+    for note in fitter.launch.notes[told:]:
+        warnings.warn(note, stacklevel=2)
+    return estimates
+
+
+def _rows(array: Any, protocol: Protocol, launch: Launch) -> Any:
+    """Signals (voxel, b), repeats averaged, where `array` (…, volume) is."""
+    if is_on_gpu(array):
+        from ivimsc.device.arrays import rows_of
+
+        return rows_of(launch, array, protocol.shell, len(protocol.bvalues))
+    return np.ascontiguousarray(protocol.average(array.reshape(-1, array.shape[-1])))
+
+
+def _launch(array: Any, device: str | None, threads: int | None, method: Method) -> Launch:
+    """Where to fit: where it is asked for; where it is not, where the array is."""
+    if not is_on_gpu(array):
+        return choose_device(device or "cpu", threads, method.name, method.on_cuda)
+    from ivimsc.device.arrays import gpu_of
+
+    here = gpu_of(array)
+    if not method.on_cuda:
+        raise InputError(f"signals: found on {here}, expected in host memory: {method.name} has no CUDA kernels")
+    launch = choose_device(here if device in (None, "auto", "cuda") else device, threads, method.name, method.on_cuda)
+    if launch.device != here:
+        raise InputError(f"signals: found on {here}, expected on {launch.device}, which was asked for; copy them there, or leave device out")  # fmt: skip
+    return launch

@@ -1,0 +1,65 @@
+"""What a method is given beside its options and the voxels: the files that its options name, and the noise level."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ivimsc.device.launch import Launch
+from ivimsc.errors import InputError
+from ivimsc.fit.noise import noise_level
+from ivimsc.methods import Inputs, Method
+from ivimsc.models import Model, read_model
+from ivimsc.phantoms.literature import data_folder
+from ivimsc.store import VoxelStore
+from ivimsc.store.dictionaries import read_dictionary
+from ivimsc.voxels import VoxelSource
+
+__all__ = ["general_model", "inputs_of", "model_of"]
+
+
+def inputs_of(method: Method, options: Any, voxels: VoxelSource, launch: Launch) -> Inputs:
+    """What `method` is given for a data set.
+
+    Parameters
+    ----------
+    method, options : the record of the method, and its options
+    voxels : the data
+    launch : where the method runs
+
+    Raises
+    ------
+    InputError
+        for a file that is missing, damaged or of another kind
+    """
+    named = {option: getattr(options, option) for option in method.files}
+    files = {option: _READERS[method.files[option]](name, method) for option, name in named.items() if name is not None}
+    return Inputs({k: v for k, v in files.items() if v is not None}, cache(lambda: noise_level(voxels, launch)))
+
+
+def model_of(name: str, method: Method) -> Model:
+    """The model file `name`, or the model of that name that comes with the package: ``general`` for scdnn."""
+    packaged = data_folder() / "models" / f"{method.name}-{name}.safetensors"
+    return read_model(packaged if "/" not in name and packaged.is_file() else name)
+
+
+def general_model() -> Model:
+    """The general model of scdnn that comes with the package."""
+    return read_model(data_folder() / "models" / "scdnn-general.safetensors")
+
+
+def _truth_of(name: str, method: Method) -> Any:
+    """The truth of a voxel store; None where `name` is a word that the method knows itself."""
+    if not name.endswith(".h5"):
+        return None
+    with VoxelStore(Path(name)) as store:
+        if store.truth is None:
+            raise InputError(f"{name}: found no truth, expected a voxel store with the true f, D and D*")
+        return store.truth
+
+
+_READERS: dict[str, Callable[[str, Method], Any]] = {
+    "dictionary": lambda name, method: read_dictionary(name),
+    "truth": _truth_of,
+    "model": model_of,
+}
