@@ -14,11 +14,9 @@ from numba import cuda
 
 import ivimsc
 from ivimsc.device.launch import choose_device, find_gpus, run_blocks, usable_cores
-from ivimsc.inputs import inputs_of
-from ivimsc.methods import load_method, make_options
 from ivimsc.methods.scdnn.units import WIDTH, forward
 from ivimsc.simulate import _simulate, simulate_phantom
-from tests.conftest import TEN, as_voxels
+from tests.conftest import TEN, as_voxels, prepare_method
 
 GPUS, REASON = find_gpus()
 pytestmark = pytest.mark.skipif(not GPUS or "simulator" in GPUS[0], reason=f"no GPU: {REASON or 'the simulator has no speed'}")  # fmt: skip
@@ -112,13 +110,8 @@ def bench_fits(method, n, copies, multiply_adds, record):
     settings, most, most_on_cpu = METHODS[method]
     if n > most:
         pytest.skip(f"{method} up to {most} voxels")
-    signals, module = signals_of(n), load_method(method)
-    options, launch, some = (
-        make_options(module, settings),
-        choose_device("cuda", task=method),
-        as_voxels(signals[:1], TEN),
-    )
-    fitter = module.prepare(some, options, launch, **inputs_of(options, some, launch))
+    signals = signals_of(n)
+    fitter = prepare_method(method, as_voxels(signals[:1], TEN), choose_device("cuda", task=method), **settings)
     device = cuda.to_device(signals)
     kernels = best_seconds(partial(fitter.fit, device))
     del device

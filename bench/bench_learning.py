@@ -154,14 +154,10 @@ def bench_sparsity(folder, tests, record):
 
 def fit_signals_with_spectrum(signals, bvalues, options):
     """The spectrum that `fit_signals` leaves out where it reshapes."""
-    from ivimsc.inputs import inputs_of
-    from ivimsc.methods import load_method, make_options
-    from tests.conftest import as_voxels
+    from tests.conftest import as_voxels, prepare_method
 
-    options = dict(options)
-    module = load_method(options.pop("method"))
-    voxels, chosen, launch = as_voxels(signals, bvalues), make_options(module, options), choose_device()
-    return module.prepare(voxels, chosen, launch, **inputs_of(chosen, voxels, launch)).fit(voxels.signals, 0).spectrum
+    options, voxels = dict(options), as_voxels(signals, bvalues)
+    return prepare_method(options.pop("method"), voxels, choose_device(), **options).fit(voxels.signals).spectrum
 
 
 def bench_any_protocol(record):
@@ -210,7 +206,7 @@ def bench_any_protocol(record):
 def bench_inference(folder, record):
     """Voxels per second without torch, and of torch, on the same voxels; N = 600, T = 8, five b-values."""
     torch = pytest.importorskip("torch")
-    from ivimsc.methods import load_method, make_options
+    from ivimsc.methods import Inputs, load_method, make_options
     from ivimsc.methods.scdnn.network import by_torch, sums_of
     from tests.conftest import as_voxels
 
@@ -218,7 +214,9 @@ def bench_inference(folder, record):
     with VoxelStore(folder / "test30.h5") as store:
         signals = store.read(0, len(store))
     module = load_method("scdnn")
-    fitter = module.prepare(as_voxels(signals, ALL_B), make_options(module, {"s0": 1.0}), choose_device(), model=model)
+    fitter = module.prepare(
+        as_voxels(signals, ALL_B), make_options(module, {"s0": 1.0}), choose_device(), Inputs({"model": model})
+    )
     y = np.ascontiguousarray(signals[:, 1:])
     flops = 4 * 5 * 600 * 8 + 2 * 5 * 600
 

@@ -1,7 +1,6 @@
 """Training: voxel stores with truth (or, for ivimnet, without) to a model file."""
 
 import dataclasses
-import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,35 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc import __version__
-from ivimsc.device.launch import choose_device, parse_device
+from ivimsc.device.launch import choose_device
 from ivimsc.errors import DeviceError, InputError
 from ivimsc.files import make_folder, refuse_existing
-from ivimsc.methods import typed_options
+from ivimsc.methods import METHODS, Method
 from ivimsc.models import Model, write_model
+from ivimsc.options import typed_options
 from ivimsc.physics.protocol import require_distinct, select_bvalues
 from ivimsc.simulate import simulate_signals
 from ivimsc.store import VoxelStore
 from ivimsc.training.data import Data
 
-__all__ = ["NETWORKS", "TrainJob", "TrainSummary", "read_data", "train_file"]
+__all__ = ["TrainJob", "TrainSummary", "read_data", "train_file"]
 
-NETWORKS = ("scdnn", "mlp", "ivimnet")
 KEYS = ("f", "d", "dstar")
-VARIANTS: dict[tuple[str, str], dict[str, Any]] = {  # what a variant sets unless the user does
-    ("scdnn", "default"): {"rate": 5e-4},
-    ("scdnn", "paper"): {"form": "free", "threshold": "hard", "units": 4},
-    ("scdnn", "general"): {
-        "atoms": 256,
-        "units": 4,
-        "epochs": 25,
-        "batch": 1024,
-        "rate": 2e-3,
-        "memory": 0.99,
-        "clip": 10.0,
-        "warm_up": 1,
-        "epoch_voxels": 1_024_000,
-    },
-}
 SCALES = (1.0, 1e3, 1e3)  # networks think in µm²/ms
 
 
@@ -51,7 +35,7 @@ class TrainJob:
 
     Attributes
     ----------
-    name : one of `NETWORKS`
+    name : a method that can be trained: scdnn, mlp or ivimnet
     stores : voxel stores to learn from (none for the general scdnn, which draws its own)
     out : model file (.safetensors) to write
     bvalues : subset of b-values [s/mm²] (default: all of the stores')
@@ -74,6 +58,11 @@ class TrainJob:
     force: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     tensorboard: Path | None = None
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that keeps the state after each epoch, beside `out`."""
+        return self.out.with_name(f".{self.out.name}.checkpoint")
 
 
 @dataclass(frozen=True)
@@ -99,39 +88,70 @@ def train_file(
     DeviceError
         for a device that is not there, and where torch is missing
     """
-    if job.name not in NETWORKS:
-        raise InputError(f"train: found {job.name!r}, expected one of {', '.join(NETWORKS)}")
-    torch = _torch()
-    from ivimsc.training import loop
-    from ivimsc.training.build import build, build_general
-
+    method = _method_of(job.name)
     say = say or (lambda _: None)
-    options, schedule, chosen = _options(job)
+    network = _load_network(method)
+    from ivimsc.training.device import torch_device
+
+    settings = _options(job, network)
+    _check_out(job)
+    device = torch_device(job.device)
+    plan = _plan(job, network, settings)
+    plan.about["training"] |= {"stores": [Path(path).name for path in job.stores], "device": str(device)}
+    say(f"{job.name}: {_of_plan(plan)}, on {device}")
+    history = _train(job, plan, device, progress, say)
+    arrays = {name: tensor.detach().numpy() for name, tensor in plan.network.cpu().arrays().items()}
+    model = Model(job.name, arrays, plan.about | {"history": history, "ivimsc_version": __version__}, str(job.out))
+    write_model(job.out, model, job.force)
+    with suppress(FileNotFoundError):
+        job.checkpoint.unlink()
+    return TrainSummary(job.out, model, history, sum(history["seconds"]))
+
+
+def _method_of(name: str) -> Method:
+    trained = [method.name for method in METHODS.values() if method.trained]
+    if name not in trained:
+        raise InputError(f"train: found {name!r}, expected one of {', '.join(trained)}")
+    return METHODS[name]
+
+
+def _check_out(job: TrainJob) -> None:
     if job.out.suffix != ".safetensors":
         raise InputError(f"{job.out}: found the name of a model without .safetensors, expected MODEL.safetensors")
     refuse_existing(job.out, job.force)
     make_folder(job.out.absolute().parent)
-    device = _device(torch, job)
-    if getattr(options, "variant", "") == "general":
+
+
+def _plan(job: TrainJob, network: Any, settings: tuple[Any, Any, Any]) -> Any:
+    """The training made ready, on the data of the stores, or on scans that it draws itself (variant=general)."""
+    options, schedule, chosen = settings
+    if network.draws_scans(options):
         if job.stores or job.bvalues is not None:
-            raise InputError(
-                "train scdnn: found voxel stores or --bvalues, expected none: variant=general draws its own scans"
-            )
-        plan = build_general(options, schedule, job.seed)
-        say(f"{job.name}: random protocols, noise levels and voxels, on {device}")
-    else:
-        data = read_data(job.stores, job.bvalues, supervised=job.name != "ivimnet")
-        require_distinct(data.bvalues, 3, f"train {job.name}")  # for f, D and D*
-        plan = build(job.name, options, schedule, chosen, data, job.seed)
-        trained = plan.about["training"]
-        say(f"{job.name}: b = {_listed(data.bvalues)} s/mm², {trained['voxels']:,} voxels to train, {trained['validation']:,} to validate, noise: {trained['noise']}, on {device}")  # fmt: skip
-    plan.about["training"] |= {"stores": [Path(path).name for path in job.stores], "device": str(device)}
-    checkpoint = job.out.with_name(f".{job.out.name}.checkpoint")
+            raise InputError("train scdnn: found voxel stores or bvalues, expected none: variant=general draws its own scans")  # fmt: skip
+        return network.plan(options, schedule, chosen, None, job.seed)
+    data = read_data(job.stores, job.bvalues, supervised=network.SUPERVISED)
+    require_distinct(data.bvalues, 3, f"train {job.name}")  # for f, D and D*
+    return network.plan(options, schedule, chosen, data, job.seed)
+
+
+def _of_plan(plan: Any) -> str:
+    """What is learned from, in words."""
+    if plan.about["bvalues"] is None:
+        return "random protocols, noise levels and voxels"
+    done = plan.about["training"]
+    return f"b = {_listed(plan.about['bvalues'])} s/mm², {done['voxels']:,} voxels to train, {done['validation']:,} to validate, noise: {done['noise']}"  # fmt: skip
+
+
+def _train(job: TrainJob, plan: Any, device: Any, progress: Callable | None, say: Callable) -> dict[str, list[float]]:
+    """Train the plan's network on `device`; the history, one number per epoch."""
+    from ivimsc.training import loop
+    from ivimsc.training.device import event_writer
+
     if not job.resume:
         with suppress(FileNotFoundError):
-            checkpoint.unlink()
+            job.checkpoint.unlink()
     fingerprint = json.dumps([job.name, plan.about, __version__], sort_keys=True)
-    log = _tensorboard(job)
+    log = event_writer(job.tensorboard)
 
     def report(done: int, total: int, values: dict[str, float]) -> None:
         say(f"epoch {done} of {total}: loss {values['train']:.5g}, validation {values['validation']:.5g}, {values['seconds']:.1f} s")  # fmt: skip
@@ -144,17 +164,12 @@ def train_file(
     network = plan.network.to(device)
     network.launch = choose_device("cpu", job.threads)
     parts = plan.training.to(device), plan.validation.to(device)
+    keep = job.checkpoint, fingerprint, job.resume
     try:
-        history = loop.train(network, plan.loss, *parts, plan.schedule, job.seed, checkpoint, fingerprint, job.resume, report)  # fmt: skip
+        return loop.train(network, plan.loss, *parts, plan.schedule, job.seed, *keep, report)
     finally:
         if log:
             log.close()
-    arrays = {name: tensor.detach().numpy() for name, tensor in network.cpu().arrays().items()}
-    model = Model(job.name, arrays, plan.about | {"history": history, "ivimsc_version": __version__}, str(job.out))
-    write_model(job.out, model, job.force)
-    with suppress(FileNotFoundError):
-        checkpoint.unlink()
-    return TrainSummary(job.out, model, history, sum(history["seconds"]))
 
 
 def read_data(stores: Sequence[Path], bvalues: NDArray | None, supervised: bool) -> Data:
@@ -211,16 +226,14 @@ def read_data(stores: Sequence[Path], bvalues: NDArray | None, supervised: bool)
     return Data(all_b, np.ascontiguousarray(signals, np.float32), truth, clean, sigma, kinds != {"gaussian"})
 
 
-def _options(job: TrainJob) -> tuple[Any, Any, Any]:
-    """The network's options, the schedule and the options of the data from the job's settings."""
-    from ivimsc.training.build import DataOptions
+def _options(job: TrainJob, network: Any) -> tuple[Any, Any, Any]:
+    """The options of the network, of the schedule and of the data from the job's settings."""
     from ivimsc.training.loop import Schedule
+    from ivimsc.training.plan import DataOptions
 
-    module = importlib.import_module(f"ivimsc.methods.{job.name}.network")
-    kinds = (module.Options, Schedule, DataOptions)
+    kinds = (network.Options, Schedule, DataOptions)
     settings = dict(job.settings) | ({} if job.epochs is None else {"epochs": job.epochs})
-    variant = settings.get("variant", "default")
-    settings = VARIANTS.get((job.name, variant), {}) | settings
+    settings = network.VARIANTS.get(settings.get("variant", "default"), {}) | settings
     known = {f.name: kind for kind in kinds for f in dataclasses.fields(kind)}
     for key in settings:
         if key not in known:
@@ -228,37 +241,14 @@ def _options(job: TrainJob) -> tuple[Any, Any, Any]:
     return tuple(typed_options(kind, {k: v for k, v in settings.items() if known[k] is kind}, f"train {job.name}") for kind in kinds)  # fmt: skip
 
 
-def _torch() -> Any:
+def _load_network(method: Method) -> Any:
+    """The module of a method's network; DeviceError where torch is missing."""
     try:
-        import torch
-    except ImportError:
+        return method.load_network()
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
         raise DeviceError("train: found no torch, expected it for training: pip install 'ivimsc[learn]'") from None
-    return torch
-
-
-def _device(torch: Any, job: TrainJob) -> Any:
-    """The torch device; on the CPU torch runs on one thread, the kernels on `job.threads`."""
-    kind, index = parse_device(job.device)
-    gpus = torch.cuda.device_count() if kind != "cpu" and torch.cuda.is_available() else 0
-    if kind == "cuda" and not gpus:
-        raise DeviceError(f"--device: found {job.device!r}, expected a GPU that torch can use: this torch ({torch.__version__}) finds none")  # fmt: skip
-    if index and index >= gpus:
-        raise DeviceError(f"--device: found {job.device!r}, expected cuda:0 to cuda:{gpus - 1}, which torch finds")
-    if gpus:
-        return torch.device("cuda", index)
-    # Networks this small gain little from torch's own threads, and lose a lot where other programs run.
-    torch.set_num_threads(1)
-    return torch.device("cpu")
-
-
-def _tensorboard(job: TrainJob) -> Any:
-    if job.tensorboard is None:
-        return None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise DeviceError("--tensorboard: found no tensorboard, expected it: pip install 'ivimsc[learn]'") from None
-    return SummaryWriter(str(job.tensorboard))
 
 
 def _listed(values: NDArray) -> str:

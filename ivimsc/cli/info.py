@@ -34,7 +34,7 @@ def info(
     import numba
 
     from ivimsc import __version__
-    from ivimsc.device.launch import ON_CUDA, find_gpus, usable_cores
+    from ivimsc.device.launch import find_gpus, usable_cores
     from ivimsc.methods import METHODS, load_method
 
     print(f"ivimsc {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
@@ -42,7 +42,9 @@ def info(
     print(f"CPU:      {usable_cores()} cores usable, {numba.config.CPU_NAME or _cpu_name()}")
     gpus, reason = find_gpus()
     listed = ", ".join(f"cuda:{index} {name}" for index, name in enumerate(gpus))
-    print(f"GPU:      {listed or f'not usable: {reason}'}; CUDA kernels: {', '.join(ON_CUDA)}")
+    print(
+        f"GPU:      {listed or f'not usable: {reason}'}; CUDA kernels: {', '.join(['simulate', *(m.name for m in METHODS.values() if m.on_cuda)])}"
+    )
     print(f"cache:    {numba.config.CACHE_DIR or 'compiled kernels are kept in __pycache__ beside the package'}")
     for extra, (packages, purpose) in EXTRAS.items():
         missing = [name for name in packages if _version(name) is None]

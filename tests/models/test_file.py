@@ -110,7 +110,7 @@ class TestSignals:
 
     def test_no_model_and_the_wrong_one(self, tmp_path):
         path = write_model(tmp_path / "m.safetensors", mlp())
-        with pytest.raises(InputError, match="expected --model"):
+        with pytest.raises(InputError, match="expected MODEL.safetensors"):
             fit_signals(phantom(5, SIX).signals, SIX, method="mlp")
         with pytest.raises(InputError, match="found a model of mlp, expected one of ivimnet"):
             fit_signals(phantom(5, SIX).signals, SIX, method="ivimnet", model=str(path))
@@ -118,13 +118,12 @@ class TestSignals:
 
 def fit(signals, bvalues, about=None, **options):
     from ivimsc.device.launch import choose_device
-    from ivimsc.methods import load_method, make_options
+    from ivimsc.methods import Inputs, load_method, make_options
     from tests.conftest import as_voxels
 
     module, voxels = load_method("mlp"), as_voxels(signals, bvalues)
-    return module.prepare(
-        voxels, make_options(module, options), choose_device("cpu", 1), model=mlp(**(about or {}))
-    ).fit(voxels.signals, 0)
+    given = Inputs({"model": mlp(**(about or {}))})
+    return module.prepare(voxels, make_options(module, options), choose_device("cpu", 1), given).fit(voxels.signals)
 
 
 def test_another_model_of_the_same_name_is_not_resumed(tmp_path):
@@ -148,4 +147,6 @@ def test_damaged_weights_are_told_in_one_line(tmp_path, change, says):
     model = mlp()
     change(model)
     with pytest.raises(InputError, match=says):
-        read_model(write_model(tmp_path / "m.safetensors", model))
+        fit_signals(
+            phantom(5, SIX).signals, SIX, method="mlp", model=str(write_model(tmp_path / "m.safetensors", model))
+        )

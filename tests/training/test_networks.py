@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from ivimsc.errors import InputError
+from ivimsc.methods import METHODS
 from ivimsc.methods.ivimnet.network import BOUNDS, IvimNet, biexponential
 from ivimsc.methods.ivimnet.network import Options as IvimNetOptions
 from ivimsc.methods.mlp.network import Mlp
@@ -17,7 +18,6 @@ from ivimsc.methods.scdnn.general import network as general
 from ivimsc.methods.scdnn.general.canonical import Scan, make_basis
 from ivimsc.methods.scdnn.network import Scdnn
 from ivimsc.train import TrainJob, _options
-from ivimsc.training.build import build, build_general
 from ivimsc.training.data import Data
 from ivimsc.training.loop import Schedule
 from tests.conftest import FIVE, equation1, phantom
@@ -181,12 +181,14 @@ class TestGeneral:
 )
 def test_a_training_step_stays_on_its_device(name, settings):
     """A device without numbers stands for a GPU: torch refuses to mix it with the CPU, and runs no kernel of ours."""
-    options, schedule, chosen = _options(TrainJob(name, [], Path("model.safetensors"), settings=settings))
+    options, schedule, chosen = _options(
+        TrainJob(name, [], Path("model.safetensors"), settings=settings), METHODS[name].load_network()
+    )
     random = np.random.default_rng(0)
     signals, clean, truth = (random.uniform(0.1, 1, (40, n)).astype(np.float32) for n in (5, 5, 3))
     data = Data(FIVE, signals, truth, clean, np.full(40, 0.03, np.float32), True)
     general_scans = settings.get("variant") == "general"
-    plan = build_general(options, schedule, 0) if general_scans else build(name, options, schedule, chosen, data, 0)
+    plan = METHODS[name].load_network().plan(options, schedule, chosen, None if general_scans else data, 0)
     there = torch.device("meta")
     net, training = plan.network.to(there), plan.training.to(there)
     _, batch = next(iter(training.batches(schedule, 1)))

@@ -6,14 +6,21 @@ normalisation, 10 % dropout, outputs bounded by sigmoids that reach a little bey
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from ivimsc.errors import InputError
+from ivimsc.training.data import Data
+from ivimsc.training.loop import Schedule
+from ivimsc.training.plan import DataOptions, Plan, plan_voxels
 
-__all__ = ["BOUNDS", "IvimNet", "Options", "biexponential"]
+__all__ = ["BOUNDS", "VARIANTS", "IvimNet", "Options", "biexponential", "draws_scans", "plan"]
+
+SUPERVISED = False  # it learns from the signals alone
+VARIANTS: dict[str, dict[str, Any]] = {"default": {}}
 
 # S0 over its known value, f, D and D* [µm²/ms]: the ranges of IVIM-NET-optim
 BOUNDS = ((0.7, 1.3), (-0.05, 0.7), (-0.1, 5.0), (-50.0, 300.0))
@@ -89,3 +96,13 @@ class IvimNet(nn.Module):
                 folded.setdefault(f"bias{number}", []).append(bias)
                 number += 1
         return {name: torch.stack(parts) for name, parts in folded.items()} | {"bounds": torch.tensor(BOUNDS)}
+
+
+def draws_scans(options: Options) -> bool:
+    """Whether the training draws its own scans, and takes no voxel stores."""
+    return False
+
+
+def plan(options: Options, schedule: Schedule, chosen: DataOptions, data: Data, seed: int) -> Plan:
+    """The training on `data`: see `training.plan.plan_voxels`."""
+    return plan_voxels(IvimNet, options, schedule, chosen, data, seed, supervised=SUPERVISED)

@@ -2,14 +2,21 @@
 
 import itertools
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from ivimsc.errors import InputError
+from ivimsc.training.data import Data
+from ivimsc.training.loop import Schedule
+from ivimsc.training.plan import DataOptions, Plan, plan_voxels
 
-__all__ = ["Mlp", "Options"]
+__all__ = ["VARIANTS", "Mlp", "Options", "draws_scans", "plan"]
+
+SUPERVISED = True
+VARIANTS: dict[str, dict[str, Any]] = {"default": {}}
 
 
 @dataclass(frozen=True)
@@ -68,3 +75,13 @@ class Mlp(nn.Module):
         return {
             f"{kind}{i}": a for i, layer in enumerate(layers) for kind, a in zip(("weight", "bias"), layer, strict=True)
         }
+
+
+def draws_scans(options: Options) -> bool:
+    """Whether the training draws its own scans, and takes no voxel stores."""
+    return False
+
+
+def plan(options: Options, schedule: Schedule, chosen: DataOptions, data: Data, seed: int) -> Plan:
+    """The training on `data`: see `training.plan.plan_voxels`."""
+    return plan_voxels(Mlp, options, schedule, chosen, data, seed, standardise=True)

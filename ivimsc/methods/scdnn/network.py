@@ -11,6 +11,7 @@ through all units, forwards and backwards; torch operations elsewhere (`by_torch
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +23,28 @@ from ivimsc.errors import InputError
 from ivimsc.methods.scdnn.units import WIDTH, backward, forward
 from ivimsc.physics.dictionary import make_dictionary
 from ivimsc.physics.parameters import BY_KEY
+from ivimsc.training.data import Data
+from ivimsc.training.loop import Schedule
+from ivimsc.training.plan import DataOptions, Plan, plan_voxels
 
-__all__ = ["Options", "Scdnn", "by_torch", "sums_of", "threshold", "units"]
+__all__ = ["VARIANTS", "Options", "Scdnn", "by_torch", "draws_scans", "plan", "sums_of", "threshold", "units"]
+
+SUPERVISED = True
+VARIANTS: dict[str, dict[str, Any]] = {  # what a variant sets unless the user does
+    "default": {"rate": 5e-4},
+    "paper": {"form": "free", "threshold": "hard", "units": 4},
+    "general": {
+        "atoms": 256,
+        "units": 4,
+        "epochs": 25,
+        "batch": 1024,
+        "rate": 2e-3,
+        "memory": 0.99,
+        "clip": 10.0,
+        "warm_up": 1,
+        "epoch_voxels": 1_024_000,
+    },
+}
 
 LOWEST_D = 1e-5  # mm²/s: a logarithmic grid cannot start at 0
 SMALL = 1e-12  # keeps the quotients of (8) to (10) finite in training where a part is empty
@@ -202,3 +223,17 @@ def sums_of(x, grid, n_d: int):
     """Σx and Σgx of the tissue part, then of the perfusion part, (voxel, 4)."""
     moment = x * grid
     return torch.stack([x[:, :n_d].sum(1), moment[:, :n_d].sum(1), x[:, n_d:].sum(1), moment[:, n_d:].sum(1)], dim=1)
+
+
+def draws_scans(options: Options) -> bool:
+    """Whether the training draws its own scans, and takes no voxel stores."""
+    return options.variant == "general"
+
+
+def plan(options: Options, schedule: Schedule, chosen: DataOptions, data: Data | None, seed: int) -> Plan:
+    """The training on `data`, or of the general model, which draws its own scans (`data` is None)."""
+    if data is None:
+        from ivimsc.methods.scdnn.general.network import plan_general
+
+        return plan_general(options, schedule, seed)
+    return plan_voxels(Scdnn, options, schedule, chosen, data, seed)

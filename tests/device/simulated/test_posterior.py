@@ -6,7 +6,7 @@ from numba import cuda
 
 import ivimsc
 from ivimsc.device.launch import choose_device, is_on_gpu
-from ivimsc.methods import load_method
+from ivimsc.methods import Inputs, load_method
 from ivimsc.methods.bayes import method as bayes
 from ivimsc.methods.bayes import on_gpu
 from tests.conftest import FIVE, TEN, as_voxels, phantom
@@ -65,7 +65,7 @@ def test_an_empirical_prior_has_no_local_rounds():
     voxels, truth = as_voxels(some.signals[:2], TEN), {"f": some.f, "d": some.D, "dstar": some.Dstar}
     options = bayes.Options(prior="a.h5", sigma=1 / 30)
     cpu, gpu = (
-        bayes.prepare(voxels, options, choose_device(d, task="bayes"), truth=truth).fit(voxels.signals)
+        bayes.prepare(voxels, options, choose_device(d, task="bayes"), Inputs({"prior": truth})).fit(voxels.signals)
         for d in ("cpu", "cuda")
     )
     assert_equal(cpu, gpu)

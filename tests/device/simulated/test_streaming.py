@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 import ivimsc
 from ivimsc.cli import app
 from ivimsc.device import arrays, streaming
-from ivimsc.device.launch import ON_CUDA, choose_device, is_on_gpu, leave_gpu
+from ivimsc.device.launch import choose_device, is_on_gpu, leave_gpu
 from ivimsc.errors import DeviceError, InputError
-from ivimsc.methods import load_method
+from ivimsc.methods import METHODS, load_method
 from ivimsc.models import Model, write_model
 from ivimsc.simulate import write_phantom
 from ivimsc.store import EstimateStore
@@ -152,7 +152,7 @@ def test_commands_say_what_ran_where(tmp_path):
         assert estimates.device == "cuda:0" and any("cuda:0" in note for note in estimates.notes)
 
 
-@pytest.mark.parametrize("method", sorted({*ON_CUDA} - {"simulate"}))
+@pytest.mark.parametrize("method", sorted(name for name, method in METHODS.items() if method.on_cuda))
 def test_every_method_on_cuda_has_kernels(method, monkeypatch, tmp_path):
     model = str(write_model(tmp_path / "m.safetensors", network()))
     quick = {"draws": 256, "points": 256, "sigma": 0.03, "prior": "lognormal"}

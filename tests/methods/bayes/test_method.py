@@ -7,6 +7,7 @@ from scipy.stats import chi2
 
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
+from ivimsc.methods import Inputs
 from ivimsc.methods.bayes import method as bayes
 from ivimsc.outcome import Outcome
 from tests.conftest import FIVE, TEN, as_voxels, equation1, phantom, run_method
@@ -16,7 +17,7 @@ LAUNCH = Launch("cpu", 2)
 
 
 def fitter(signals, bvalues, truth=None, **options):
-    return bayes.prepare(as_voxels(signals, bvalues), bayes.Options(**options), LAUNCH, truth)
+    return bayes.prepare(as_voxels(signals, bvalues), bayes.Options(**options), LAUNCH, Inputs({"prior": truth}))
 
 
 def uniform_draws(n, seed):

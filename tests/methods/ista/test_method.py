@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 
 from ivimsc.device.launch import choose_device
 from ivimsc.errors import InputError
-from ivimsc.methods import make_options
+from ivimsc.methods import Inputs, make_options
 from ivimsc.methods.ista import method as ista
 from ivimsc.outcome import Outcome
 from ivimsc.physics.dictionary import make_dictionary
@@ -299,10 +299,10 @@ def test_a_loaded_dictionary_is_used_and_one_for_other_bvalues_refused():
     p = phantom(5, TEN, 30)
     voxels, options, launch = as_voxels(p.signals, TEN), ista.Options(dictionary="d.h5"), choose_device("cpu", 1)
     small = make_dictionary(TEN, "log", (10, 12), *RANGES)
-    fitter = ista.prepare(voxels, options, launch, dictionary=small)
+    fitter = ista.prepare(voxels, options, launch, Inputs({"dictionary": small}))
     assert fitter.fit(p.signals).spectrum.indices.max() < 22
     with pytest.raises(InputError, match=r"d\.h5"):
-        ista.prepare(voxels, options, launch, dictionary=make_dictionary(FIVE, "log", (10, 12), *RANGES))
+        ista.prepare(voxels, options, launch, Inputs({"dictionary": make_dictionary(FIVE, "log", (10, 12), *RANGES)}))
 
 
 def test_the_abdomen_beside_nlls(real_data):

@@ -8,7 +8,8 @@ from ivimsc.device.launch import choose_device
 from ivimsc.dictionaries import compare_dictionaries, learned_dictionary
 from ivimsc.errors import InputError
 from ivimsc.fit import FitJob, fit_file, fit_signals
-from ivimsc.inputs import general_model, noise_level
+from ivimsc.fit.inputs import general_model
+from ivimsc.fit.noise import noise_level
 from ivimsc.methods.scdnn.general.canonical import DSTAR, D, F, draw_parameters
 from ivimsc.models import Model, write_model
 from ivimsc.outcome import Outcome

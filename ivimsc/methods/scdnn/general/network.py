@@ -10,12 +10,14 @@ context, and the loss is the squared error over that: every scan counts the same
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import numpy as np
 import torch
 from torch import nn
 
 from ivimsc.device.launch import Launch, choose_device, run_blocks
+from ivimsc.errors import InputError
 from ivimsc.methods.scdnn.general.canonical import (
     DSTAR,
     LARGEST_B,
@@ -23,6 +25,7 @@ from ivimsc.methods.scdnn.general.canonical import (
     SNR,
     Basis,
     D,
+    F,
     Scan,
     draw_parameters,
     make_basis,
@@ -31,11 +34,14 @@ from ivimsc.methods.scdnn.general.canonical import (
 from ivimsc.methods.scdnn.network import Options, sums_of, threshold
 from ivimsc.methods.scdnn.units import WIDTH, backward_sets, forward_sets
 from ivimsc.training.loop import Batch, Schedule
+from ivimsc.training.plan import Plan
 
-__all__ = ["General", "Stream", "draw_bvalues", "normalised", "relative_loss"]
+__all__ = ["plan_general", "General", "Stream", "draw_bvalues", "normalised", "relative_loss"]
 
 FEATURES = 48  # of the context
 MIXED = 8  # of them weigh matrices; all of them move thresholds
+POOL, HELD = 20_000, 512  # protocols and noise levels, to train and to validate
+FEWEST = 4  # b-values
 UNIT = (0.1, 0.2, 0.8, 40.0)  # of S0, f, D, D*, about the SDs of the prior: keep the numbers of the loss near 1
 
 
@@ -240,3 +246,29 @@ def normalised(y, scan: Scan, origin):
     z = y @ scan.project.T
     s0 = z @ origin
     return z / s0[:, None], s0
+
+
+def plan_general(options: Options, schedule: Schedule, seed: int) -> Plan:
+    """The general scdnn, which draws scans and voxels itself."""
+    chosen = {name: getattr(options, name) for name in ("threshold", "residual", "form", "start", "grids", "shared")}
+    usual = {name: getattr(Options(), name) for name in chosen}
+    if chosen != usual:
+        name = next(name for name in chosen if chosen[name] != usual[name])
+        raise InputError(
+            f"option {name} of scdnn: found {chosen[name]}, expected {usual[name]}: variant=general has no other"
+        )
+    network = General(options, seed)
+    training = Stream(network.basis, seed, POOL, schedule.epoch_voxels)
+    validation = Stream(network.basis, seed + 2**32, HELD, 65536)
+    network.standardise(training.contexts)
+    reach = {
+        "b": f"{FEWEST} to 20 b-values within 0..{1e3 * LARGEST_B:g} s/mm², the smallest at most 30, the largest at least 300"
+    }
+    reach |= {"SNR": list(SNR), "f": list(F), "D": list(D), "Dstar": list(DSTAR)}
+    about = {
+        "bvalues": None,
+        "s0": "free",
+        "options": asdict(options),
+        "training": {"seed": seed, "scans": POOL} | asdict(schedule),
+    }
+    return Plan(network, relative_loss, training, validation, schedule, about | {"range": reach})

@@ -1,4 +1,4 @@
-"""From a method's name, its options and voxels to what the training loop needs: network, loss and samples."""
+"""A training made ready: from options and voxels to the network, its loss and its samples."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -9,18 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
-from ivimsc.methods.ivimnet.network import IvimNet
-from ivimsc.methods.mlp.network import Mlp
-from ivimsc.methods.scdnn.general.canonical import DSTAR, LARGEST_B, SNR, D, F
-from ivimsc.methods.scdnn.general.network import General, Stream, relative_loss
-from ivimsc.methods.scdnn.network import Options, Scdnn
 from ivimsc.training.data import Data
 from ivimsc.training.loop import Samples, Schedule, Source
 
-__all__ = ["DataOptions", "Plan", "build", "build_general"]
+__all__ = ["DataOptions", "Plan", "parameter_loss", "plan_voxels", "signal_loss"]
 
-POOL, HELD = 20_000, 512  # protocols and noise levels of the general model, to train and to validate
-FEWEST = 4
 LEAST = 50_000  # voxels per epoch where there are fewer: each is then seen several times, with fresh noise
 
 
@@ -56,29 +49,41 @@ class Plan:
     about: dict[str, Any]
 
 
-def build(name: str, options: Any, schedule: Schedule, chosen: DataOptions, data: Data, seed: int) -> Plan:
-    """Network `name` for the protocol of `data`.
+def plan_voxels(
+    make: Callable[..., torch.nn.Module],
+    options: Any,
+    schedule: Schedule,
+    chosen: DataOptions,
+    data: Data,
+    seed: int,
+    supervised: bool = True,
+    standardise: bool = False,
+) -> Plan:
+    """The training of a network for the protocol of `data`.
+
+    Parameters
+    ----------
+    make : makes the network from (b-values [s/mm²], options, seed)
+    options, schedule, chosen : of the network, of the training and of the data
+    data : voxels of one protocol
+    seed : keys the split and the start
+    supervised : the network learns from the truth; else from the signals alone
+    standardise : the network has ``standardise(signals, truth)``, to be called with the training voxels
 
     Raises
     ------
     InputError
         for an empty split, and for fresh noise without truth or noise level
     """
-    order = np.random.Generator(np.random.Philox(seed)).permutation(len(data))
-    order = order[: round(chosen.fraction * len(data))]
-    n = round(chosen.validation * len(order))
-    if not n or n == len(order):
-        raise InputError(f"training: found {len(order):,} voxels, {n} of them to validate, expected some to train on and some to validate")  # fmt: skip
-    held, used = np.sort(order[:n]), np.sort(order[n:])
-    supervised = name != "ivimnet"
+    held, used = _split(chosen, len(data), seed)
     fresh = _fresh(chosen, data, supervised)
     sigma = data.sigma if chosen.snr is None else np.full(len(data), 1 / chosen.snr, np.float32)
     training = _samples(data, used, sigma if fresh else None, supervised)
     validation = _samples(data, held, None, supervised)
     if not schedule.epoch_voxels:
         schedule = replace(schedule, epoch_voxels=max(len(used), LEAST if fresh else 0))
-    network = {"scdnn": Scdnn, "mlp": Mlp, "ivimnet": IvimNet}[name](data.bvalues, options, seed)
-    if name == "mlp":
+    network = make(data.bvalues, options, seed)
+    if standardise:
         network.standardise(torch.from_numpy(data.signals[used]), training.truth)
     loss = parameter_loss(training.truth.std(0)) if supervised else signal_loss
     about = {
@@ -92,30 +97,14 @@ def build(name: str, options: Any, schedule: Schedule, chosen: DataOptions, data
     return Plan(network, loss, training, validation, schedule, about)
 
 
-def build_general(options: Options, schedule: Schedule, seed: int) -> Plan:
-    """The general scdnn, which draws scans and voxels itself."""
-    chosen = {name: getattr(options, name) for name in ("threshold", "residual", "form", "start", "grids", "shared")}
-    usual = {name: getattr(Options(), name) for name in chosen}
-    if chosen != usual:
-        name = next(name for name in chosen if chosen[name] != usual[name])
-        raise InputError(
-            f"option {name} of scdnn: found {chosen[name]}, expected {usual[name]}: variant=general has no other"
-        )
-    network = General(options, seed)
-    training = Stream(network.basis, seed, POOL, schedule.epoch_voxels)
-    validation = Stream(network.basis, seed + 2**32, HELD, 65536)
-    network.standardise(training.contexts)
-    reach = {
-        "b": f"{FEWEST} to 20 b-values within 0..{1e3 * LARGEST_B:g} s/mm², the smallest at most 30, the largest at least 300"
-    }
-    reach |= {"SNR": list(SNR), "f": list(F), "D": list(D), "Dstar": list(DSTAR)}
-    about = {
-        "bvalues": None,
-        "s0": "free",
-        "options": asdict(options),
-        "training": {"seed": seed, "scans": POOL} | asdict(schedule),
-    }
-    return Plan(network, relative_loss, training, validation, schedule, about | {"range": reach})
+def _split(chosen: DataOptions, n: int, seed: int) -> tuple[NDArray, NDArray]:
+    """The numbers of the voxels that validate, and of those that are trained on."""
+    order = np.random.Generator(np.random.Philox(seed)).permutation(n)
+    order = order[: round(chosen.fraction * n)]
+    held = round(chosen.validation * len(order))
+    if not held or held == len(order):
+        raise InputError(f"training: found {len(order):,} voxels, {held} of them to validate, expected some to train on and some to validate")  # fmt: skip
+    return np.sort(order[:held]), np.sort(order[held:])
 
 
 def parameter_loss(sd: torch.Tensor) -> Callable[..., torch.Tensor]:
