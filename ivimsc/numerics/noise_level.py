@@ -11,7 +11,7 @@ __all__ = ["chi_square_median", "sigma_of_squares"]
 
 
 def chi_square_median(freedom: ArrayLike) -> NDArray[np.float64]:
-    """The median of a chi-square distribution, to 0.5 % from 2 degrees of freedom on.
+    """The median of a chi-square distribution: 1.4 % too large at 2 degrees of freedom, 0.7 % at 3, and less beyond.
 
     Wilson and Hilferty, Proc. Natl. Acad. Sci. 17:684 (1931).
     """
