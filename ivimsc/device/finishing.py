@@ -1,37 +1,44 @@
-"""The last step of the least-squares fits on a GPU: `finish`, one thread per voxel."""
-
-import math
+"""The last step of the least-squares fits on a GPU: `numerics.finish`, one thread per voxel."""
 
 import numpy as np
 from numba import cuda
 
 from ivimsc.device.device_functions import as_device
-from ivimsc.numerics import finish, lanes
+from ivimsc.numerics import finish, lanes, standard_errors
+from ivimsc.numerics.standard_errors import NO_GRAM
 
-__all__ = ["finish_kernel"]
+__all__ = ["FOUND", "finish_kernel"]
 
 ONE = 1.0
-_add_gram, _unit_variances, _noise_level, _store, _exp64 = (
-    as_device(f) for f in (finish.add_gram, finish.unit_variances, finish.noise_level, finish.store, lanes.exp64)
+FOUND = [((), np.float32)] * 5 + [((), np.bool_)]  # scratch of `run_chunks` for the fields of `finish.Found`
+_add_gram, _unit_errors, _fit_at, _results_of, _store, _exp64 = (
+    as_device(f)
+    for f in (
+        standard_errors.add_gram,
+        standard_errors.unit_errors,
+        finish.fit_at,
+        finish.results_of,
+        finish.store,
+        lanes.exp64,
+    )
 )
 
 
 @cuda.jit(cache=True)
-def finish_kernel(first, size, b, scale, found, sigma, known_s0, limits, result, outcome):
-    """See `finish.finish`: scale (chunk,), found (6, chunk); result (8, voxel), outcome (voxel,) from `first` on."""
+def finish_kernel(first, size, problem, scale, found, rows, outcome):
+    """Write the results of `size` voxels, from voxel `first` of rows (RESULT_ROWS, voxel) and outcome (voxel,) on.
+
+    scale (chunk,) and found, (chunk,) each, are those of `finish.finish`.
+    """
     i = cuda.grid(1)
     if i >= size:
         return
-    row = (found[0, i], found[1, i], found[2, i], found[3, i], found[4, i], found[5, i])
-    good = scale[i] > 0
-    a, c = (np.float64(row[0]), np.float64(row[1])) if good else (ONE, ONE)
-    d, p = (np.float64(row[2]), np.float64(row[3])) if good else (ONE, ONE)
-    sums = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    for k in range(b.shape[0]):
-        bk = np.float64(b[k])
-        sums = _add_gram(sums, _exp64(-bk * d), _exp64(-bk * p), bk)
-    f_variance, d_variance, p_variance = _unit_variances(sums, a, c, known_s0)
-    errors = (math.sqrt(max(f_variance, 0.0)), math.sqrt(max(d_variance, 0.0)), math.sqrt(max(p_variance, 0.0)))
-    n = b.shape[0]
-    noise = _noise_level(row[4], n, 3 if known_s0 else 4, sigma, scale[i]) if good else np.nan
-    _store(first + i, scale[i], row, errors, noise, n, limits, result, outcome)
+    fit, good, known_s0 = _fit_at(found, i), scale[i] > 0, problem.s0 > 0
+    tissue, blood = (np.float64(fit.tissue), np.float64(fit.blood)) if good else (ONE, ONE)
+    d, p = (np.float64(fit.d), np.float64(fit.p)) if good else (ONE, ONE)
+    sums = NO_GRAM
+    for k in range(problem.b.shape[0]):
+        b = np.float64(problem.b[k])
+        sums = _add_gram(sums, _exp64(-b * d), _exp64(-b * p), b)
+    errors = _unit_errors(sums, tissue, blood, known_s0)
+    _store(_results_of(rows, outcome), first + i, scale[i], fit, errors, problem)

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
+from ivimsc.device import verdict
 from ivimsc.device.device_functions import as_device
 from ivimsc.device.launch import Launch
 from ivimsc.device.streaming import THREADS, grid, on_device
-from ivimsc.device import verdict
 from ivimsc.numerics import lanes, standard_errors
 from ivimsc.numerics.ending import AT_BOUND, CONVERGED, UNIDENTIFIABLE
 

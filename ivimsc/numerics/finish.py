@@ -1,7 +1,7 @@
-"""From amplitudes and diffusivities to results: S0, f, D, D*, rmse, standard errors and the outcome of every voxel.
+"""The last step of the least-squares fits: from amplitudes and diffusivities to the results of every voxel.
 
-The standard errors are the Cramér-Rao bound at the estimate (`physics.bounds`), computed 16 voxels at a time in float64:
-the four slopes of equation (1) are nearly dependent, and float32 would leave no digit of their inverse.
+The results are S0, f, D, D*, the rmse, the standard errors and the outcome. The formulas are elsewhere: the standard
+errors in `standard_errors`, the rule of the outcomes in `ending`, the noise of a voxel in `residuals`.
 """
 
 import math
@@ -9,165 +9,154 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from ivimsc.compiling import JIT, LANE_JIT
-from ivimsc.numerics.lanes import LANES, exp64
-from ivimsc.numerics.small_matrices import bilinear2, inverse2
+from ivimsc.compiling import JIT
+from ivimsc.numerics.ending import AT_BOUND as AT_BOUND  # methods still import these three from here
+from ivimsc.numerics.ending import BAD_SIGNAL, ITERATION_LIMIT, Box, ending
+from ivimsc.numerics.ending import CONVERGED as CONVERGED
+from ivimsc.numerics.ending import UNIDENTIFIABLE as UNIDENTIFIABLE
+from ivimsc.numerics.lanes import LANES
+from ivimsc.numerics.residuals import noise_from_residuals
+from ivimsc.numerics.standard_errors import ERROR_LANES, Errors, errors_in_lanes
 
-__all__ = ["Limits", "add_gram", "finish", "noise_level", "store", "unit_variances"]
+__all__ = ["RESULT_ROWS", "Fit", "Found", "Problem", "Results", "finish", "fit_at", "results_of", "store"]
 
 L = LANES
-SINGULAR = 1e-15  # a few float64 epsilons
-Z = 1.96  # two-sided 95 %
-CONVERGED, AT_BOUND, ITERATION_LIMIT, UNIDENTIFIABLE, BAD_SIGNAL = 1, 2, 3, 4, 5  # estimates.Outcome; a test compares
 NAN = np.float32(np.nan)
+UNIT = np.float32(1e-3)  # mm²/s in one µm²/ms
 
 
-class Limits(NamedTuple):
-    """Bounds of f, D and D* [µm²/ms] and the largest number of iterations."""
+class Problem(NamedTuple):
+    """What all voxels of one least-squares fit share."""
 
-    f_low: np.float32
-    f_high: np.float32
-    d_low: np.float32
-    d_high: np.float32
-    p_low: np.float32
-    p_high: np.float32
-    iterations: np.float32
+    b: NDArray[np.float32]  # (b,) [ms/µm²]
+    s0: np.float32  # S0 where it is known, 0 where it is fitted; in the unit of the signal
+    sigma: np.float32  # noise SD where it is known, 0 where the residuals tell it; in the unit of the signal
+    box: Box  # bounds, D and D* in µm²/ms
 
 
-@njit(**LANE_JIT)
-def add_gram(sums, e1, e2, b):
-    """Σ e e, -b e e, b² e e (each: 11, 12, 22) with one b-value more, float64."""
-    g11, g12, g22, a11, a12, a22, b11, b12, b22 = sums
-    p11, p12, p22, bb = e1 * e1, e1 * e2, e2 * e2, b * b
-    return (
-        g11 + p11, g12 + p12, g22 + p22, a11 - b * p11, a12 - b * p12, a22 - b * p22,
-        b11 + bb * p11, b12 + bb * p12, b22 + bb * p22,
-    )  # fmt: skip
+class Found(NamedTuple):
+    """What a search found for each voxel (voxel,), for signals that are scaled to a largest value of 1."""
+
+    tissue: NDArray[np.float32]  # amplitude S0 (1 - f)
+    blood: NDArray[np.float32]  # amplitude S0 f
+    d: NDArray[np.float32]  # D [µm²/ms]
+    p: NDArray[np.float32]  # D* [µm²/ms]
+    squares: NDArray[np.float32]  # Σ r²
+    done: NDArray[np.bool_]  # the search ended before its limit of iterations
 
 
-@njit(**LANE_JIT)
-def unit_variances(sums, a, c, known_s0):
-    """Variances of f, D and D* at unit noise, for the sums of `add_gram` and the amplitudes.
+class Fit(NamedTuple):
+    """One voxel of `Found`."""
 
-    With columns e1, e2, -b e1, -b e2 the slopes along D and D* are a and c times the latter two: taking a and c out
-    keeps the inverse defined for f near 0 or 1, where the error of D* or D alone goes to infinity.
-    """
-    g11, g12, g22, a11, a12, a22, b11, b12, b22 = sums
-    m11, m12, m22 = inverse2(g11, g12, g22, SINGULAR)
-    column = 1.0 / max(g11 - 2.0 * g12 + g22, SINGULAR * g11)
-    m11, m12, m22 = (column if known_s0 else m11), (-column if known_s0 else m12), (column if known_s0 else m22)
-    s11 = b11 - bilinear2(a11, a12, m11, m12, m22, a11, a12)
-    s12 = b12 - bilinear2(a11, a12, m11, m12, m22, a12, a22)
-    s22 = b22 - bilinear2(a12, a22, m11, m12, m22, a12, a22)
-    i11, i12, i22 = inverse2(s11, s12, s22, SINGULAR)
-    total = a + c
-    fa, fc = -c / (total * total), a / (total * total)  # slopes of f = c / (a + c)
-    h1 = bilinear2(fa, fc, m11, m12, m22, a11, a12)
-    h2 = bilinear2(fa, fc, m11, m12, m22, a12, a22)
-    f = bilinear2(fa, fc, m11, m12, m22, fa, fc) + bilinear2(h1, h2, i11, i12, i22, h1, h2)
-    return f, i11 / (a * a), i22 / (c * c)
+    tissue: np.float32
+    blood: np.float32
+    d: np.float32
+    p: np.float32
+    squares: np.float32
+    done: bool
 
 
-@njit(**LANE_JIT)
-def _unit_errors(d, p, a, c, b, known_s0, t, errors):
-    """Errors (3, LANES) of f, D and D* at unit noise, for lanes of D, D* and amplitudes; t is scratch (10 · LANES)."""
-    for k in range(10 * L):
-        t[k] = 0.0
-    for i in range(len(b)):
-        bi = b[i]
-        for l in range(L):
-            sums = (
-                t[l], t[L + l], t[2 * L + l], t[3 * L + l], t[4 * L + l], t[5 * L + l],
-                t[6 * L + l], t[7 * L + l], t[8 * L + l],
-            )  # fmt: skip
-            (
-                t[l], t[L + l], t[2 * L + l], t[3 * L + l], t[4 * L + l], t[5 * L + l],
-                t[6 * L + l], t[7 * L + l], t[8 * L + l],
-            ) = add_gram(sums, exp64(-bi * d[l]), exp64(-bi * p[l]), bi)  # fmt: skip
-    for l in range(L):
-        sums = (
-            t[l], t[L + l], t[2 * L + l], t[3 * L + l], t[4 * L + l], t[5 * L + l],
-            t[6 * L + l], t[7 * L + l], t[8 * L + l],
-        )  # fmt: skip
-        errors[0, l], errors[1, l], errors[2, l] = unit_variances(sums, a[l], c[l], known_s0)
-    for k in range(3):
-        for l in range(L):
-            errors[k, l] = math.sqrt(max(errors[k, l], 0.0))
+class Results(NamedTuple):
+    """The results (voxel,) of a least-squares fit, named and in the units of `estimates.Estimates`."""
+
+    S0: NDArray[np.float32]
+    f: NDArray[np.float32]
+    D: NDArray[np.float32]
+    Dstar: NDArray[np.float32]
+    rmse: NDArray[np.float32]
+    fstd: NDArray[np.float32]
+    dstd: NDArray[np.float32]
+    dstarstd: NDArray[np.float32]
+    outcome: NDArray[np.uint8]
+
+
+RESULT_ROWS = len(Results._fields) - 1  # those of float32, which travel as the rows of one array
 
 
 @njit(**JIT)
-def _outcome(f, d, p, f_error, p_error, iterations, limits):
-    """The outcome of a fitted voxel; errors are NaN where no noise level is known."""
-    if iterations < 0:
-        return ITERATION_LIMIT
-    if f == 0 or f <= Z * f_error or (d > 0 and math.log(p / d) * p <= Z * p_error):
-        return UNIDENTIFIABLE
-    at_bound = f <= limits.f_low or f >= limits.f_high or d <= limits.d_low or d >= limits.d_high
-    return AT_BOUND if at_bound or p <= limits.p_low or p >= limits.p_high else CONVERGED
+def results_of(rows, outcome):
+    """`Results` over the rows of one array (RESULT_ROWS, voxel) float32, and outcome (voxel,) uint8: no copy."""
+    return Results(rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7], outcome)
 
 
 @njit(**JIT)
-def noise_level(squares, n, unknowns, sigma, scale):
-    """Noise SD of the scaled signal: given, or from the residuals; NaN where they have no degree of freedom."""
-    if sigma > 0:
-        return sigma / scale
-    return math.sqrt(squares / (n - unknowns)) if n > unknowns else np.nan
+def fit_at(found, v):
+    """Voxel `v` of `Found`."""
+    return Fit(found.tissue[v], found.blood[v], found.d[v], found.p[v], found.squares[v], found.done[v])
 
 
 @njit(**JIT)
-def store(v, scale, found, errors, noise, n, limits, result, outcome):
-    """Write the results of one voxel: column `v` of result (8, voxel); found: 6 values, errors: 3, as in `finish`."""
-    a, c, d, p, squares, iterations = found
-    f_error, d_error, p_error = errors
-    total = a + c
-    if scale == 0 or not total > 0:
-        for k in range(8):
-            result[k, v] = NAN
-        outcome[v] = BAD_SIGNAL
-        return
-    f = min(max(c / total, limits.f_low), limits.f_high)
-    f_error, d_error, p_error = f_error * noise, d_error * noise, p_error * noise
-    outcome[v] = _outcome(f, d, p, f_error, p_error, iterations, limits)
-    result[0, v], result[1, v] = total * scale, f
-    result[2, v], result[3, v] = d * np.float32(1e-3), p * np.float32(1e-3)
-    result[4, v] = np.float32(math.sqrt(squares / n)) * scale
-    result[5, v] = f_error
-    result[6, v] = d_error * 1e-3 if math.isfinite(d_error) else NAN
-    result[7, v] = p_error * 1e-3 if math.isfinite(p_error) else NAN
-
-
-@njit(**JIT)
-def finish(first, scale, b, found, sigma, known_s0, limits, result, outcome):
-    """Results of a block whose first voxel is `first` of the whole.
+def store(results, v, scale, fit, errors, problem):
+    """Write the results of voxel `v`.
 
     Parameters
     ----------
-    scale : (block,) largest |signal|, 0 for a bad signal
-    b : (b,) in ms/µm²
-    found : (block, 6) amplitudes of tissue and blood, D, D* [µm²/ms], Σ r² (of scaled signals), iterations
-        (negative at the limit)
-    sigma : noise SD in units of the signal, 0 where it is to come from the residuals
-    known_s0 : S0 was given, not fitted
-    limits : bounds
-    result : (8, voxel) float32: S0, f, D, D* [mm²/s], rmse, standard errors of f, D, D*; NaN where not defined
-    outcome : (voxel,) uint8
+    results : Results
+        Where to write.
+    v : int
+        The voxel's place in `results`.
+    scale : float
+        What the signal was divided by; 0 for a bad signal.
+    fit : Fit
+        What the search found.
+    errors : Errors
+        Standard errors at unit noise of the scaled signal.
+    problem : Problem
+        What the fit was asked.
     """
-    values = np.ones((4, L))
-    t = np.empty(10 * L)
-    errors = np.empty((3, L))
-    b64 = b.astype(np.float64)
-    unknowns = 3 if known_s0 else 4
+    total = fit.tissue + fit.blood
+    if scale == 0 or not total > 0:
+        results.S0[v], results.f[v], results.D[v], results.Dstar[v] = NAN, NAN, NAN, NAN
+        results.rmse[v], results.fstd[v], results.dstd[v], results.dstarstd[v] = NAN, NAN, NAN, NAN
+        results.outcome[v] = BAD_SIGNAL
+        return
+    n, box = len(problem.b), problem.box
+    if problem.sigma > 0:
+        noise = problem.sigma / scale
+    else:
+        noise = noise_from_residuals(fit.squares, n, 3 if problem.s0 > 0 else 4)
+    f = min(max(fit.blood / total, box.f_low), box.f_high)
+    f_error, d_error, p_error = errors.f * noise, errors.d * noise, errors.p * noise
+    results.outcome[v] = ending(f, fit.d, fit.p, f_error, p_error, box) if fit.done else ITERATION_LIMIT
+    results.S0[v], results.f[v] = total * scale, f
+    results.D[v], results.Dstar[v] = fit.d * UNIT, fit.p * UNIT
+    results.rmse[v] = np.float32(math.sqrt(fit.squares / n)) * scale
+    results.fstd[v] = f_error
+    results.dstd[v] = d_error * 1e-3 if math.isfinite(d_error) else NAN
+    results.dstarstd[v] = p_error * 1e-3 if math.isfinite(p_error) else NAN
+
+
+@njit(**JIT)
+def finish(first, scale, found, problem, results):
+    """Write the results of a block of voxels.
+
+    Parameters
+    ----------
+    first : int
+        Place of the block's first voxel in `results`.
+    scale : (block,) float32
+        Largest |signal| of each voxel; 0 for a bad signal.
+    found : Found
+        What the search found, (block,) each.
+    problem : Problem
+        What the fit was asked.
+    results : Results
+        Receives the results; NaN where one is not defined.
+    """
+    scratch = np.zeros(1, ERROR_LANES)
+    t = scratch[0]
+    b = problem.b.astype(np.float64)
     for start in range(0, len(scale), L):
         size = min(L, len(scale) - start)
+        for lane in range(L):
+            v = start + min(lane, size - 1)
+            good = scale[v] > 0
+            t.tissue[lane], t.blood[lane] = found.tissue[v] if good else 1.0, found.blood[v] if good else 1.0
+            t.d[lane], t.p[lane] = found.d[v] if good else 1.0, found.p[v] if good else 1.0
+        errors_in_lanes(scratch, b, problem.s0 > 0)
         for lane in range(size):
             v = start + lane
-            for k, column in enumerate((2, 3, 0, 1)):
-                values[k, lane] = found[v, column] if scale[v] > 0 else 1.0
-        _unit_errors(values[0], values[1], values[2], values[3], b64, known_s0, t, errors)
-        for lane in range(size):
-            v = start + lane
-            noise = noise_level(found[v, 4], len(b), unknowns, sigma, scale[v]) if scale[v] > 0 else np.nan
-            row = (found[v, 0], found[v, 1], found[v, 2], found[v, 3], found[v, 4], found[v, 5])
-            unit = (errors[0, lane], errors[1, lane], errors[2, lane])
-            store(first + v, scale[v], row, unit, noise, len(b), limits, result, outcome)
+            errors = Errors(t.f_error[lane], t.d_error[lane], t.p_error[lane])
+            store(results, first + v, scale[v], fit_at(found, v), errors, problem)

@@ -17,7 +17,18 @@ from ivimsc.compiling import JIT, LANE_JIT
 from ivimsc.numerics.lanes import LANES
 from ivimsc.numerics.scaling import load_scaled
 
-__all__ = ["STARTS", "StartTable", "explained", "find_starts", "insert_peak", "make_start_table"]
+__all__ = [
+    "STARTS",
+    "Peaks",
+    "StartTable",
+    "Starts",
+    "explained",
+    "find_starts",
+    "insert_peak",
+    "make_start_table",
+    "node_at",
+    "pair_at",
+]
 
 L = LANES
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
@@ -25,26 +36,85 @@ STARTS = 2  # measured on 20,000 voxels of four kinds: a third start helped none
 CLOSE = 1e-6  # a column that the others explain but for this part (10 float32 epsilons) is left out
 
 
+class Node(NamedTuple):
+    """One D of the table."""
+
+    d: np.float32  # D
+    half_step: np.float32  # how far D may move
+    k1: np.float32  # the factors that turn coefficients of q1 and q2 into a shift of D
+    k2: np.float32
+    inverse: np.float32  # 1 / |exp(-b D)|
+
+
+class Pair(NamedTuple):
+    """One pair of D* and D of the table."""
+
+    r1: np.float32  # cosines of e2 with q1 and q2
+    r2: np.float32
+    apart: np.float32  # 1 / (part of e2 that q1 and q2 do not explain), 0 where they explain all of it
+    u1: np.float32  # weights of q1 and e2 in the unit column of the lower edge of the cone of f
+    u2: np.float32
+    v1: np.float32  # the same for the upper edge
+    v2: np.float32
+
+
+NODE = np.dtype([(name, np.float32) for name in Node._fields])
+PAIR = np.dtype([(name, np.float32) for name in Pair._fields])
+
+
 class StartTable(NamedTuple):
-    """Columns and coefficients of the grid, in ms/µm² and µm²/ms.
+    """Columns and coefficients of the grid, in ms/µm² and µm²/ms."""
 
-    q1, q2 (d, b): exp(-b D) of unit length, and its slope made orthogonal to it; e2 (p, b): exp(-b D*) of unit length;
-    nodes (d, 5): D, half step, factors k1, k2 that turn coefficients into a shift of D, 1 / |exp(-b D)|;
-    p (p, 2): D*, 1 / |exp(-b D*)|; pairs (p, d, 7): cosines of e2 with q1 and q2, 1 / (part of e2 left by them), and
-    the unit columns of the two edges of the cone of f.
-    """
+    q1: NDArray[np.float32]  # (d, b): exp(-b D) of unit length
+    q2: NDArray[np.float32]  # (d, b): its slope along D, made orthogonal to it, of unit length
+    e2: NDArray[np.float32]  # (p, b): exp(-b D*) of unit length
+    nodes: NDArray  # (d,) of NODE
+    p: NDArray[np.float32]  # (p,): D*
+    p_inverse: NDArray[np.float32]  # (p,): 1 / |exp(-b D*)|
+    pairs: NDArray  # (p, d) of PAIR
 
-    q1: NDArray[np.float32]
-    q2: NDArray[np.float32]
-    e2: NDArray[np.float32]
-    nodes: NDArray[np.float32]
-    p: NDArray[np.float32]
-    pairs: NDArray[np.float32]
-    f_bounds: tuple[np.float32, np.float32]
+
+class Starts(NamedTuple):
+    """Starting points of each voxel (voxel, STARTS), on a GPU (STARTS, voxel): the more promising one first."""
+
+    d: NDArray[np.float32]  # D [µm²/ms]
+    p: NDArray[np.float32]  # D* [µm²/ms], 0 where there is no such start
+
+
+class Peaks(NamedTuple):
+    """The two highest local maxima along D* that were seen so far, the higher one first."""
+
+    gain1: np.float32  # the Σ y² that it explains, -1 where there is none
+    gain2: np.float32
+    d1: np.float32
+    p1: np.float32
+    d2: np.float32
+    p2: np.float32
+
+
+NO_PEAKS = Peaks(-ONE, -ONE, ZERO, ZERO, ZERO, ZERO)
+PEAK_LANES = np.dtype([(name, np.float32, (LANES,)) for name in Peaks._fields])
 
 
 def make_start_table(b, d_bounds, p_bounds, f_bounds, n_p: int = 16) -> StartTable:
-    """Table for b (b,) [ms/µm²] and bounds of D, D* [µm²/ms] and f."""
+    """The table for one protocol.
+
+    Parameters
+    ----------
+    b : (b,) float64
+        b-values [ms/µm²].
+    d_bounds, p_bounds : (float, float)
+        Bounds of D and D* [µm²/ms].
+    f_bounds : (float, float)
+        Bounds of f.
+    n_p : int
+        Number of D*, a multiple of four.
+
+    Returns
+    -------
+    StartTable
+        In float32.
+    """
     n_d = 8 if max(b) * (d_bounds[1] - d_bounds[0]) <= 3 else 12  # steps of b D of at most 0.4 up to b D = 5
     d, p = np.linspace(*d_bounds, n_d), np.geomspace(*p_bounds, n_p)
     e1, e2 = np.exp(-np.outer(d, b)), np.exp(-np.outer(p, b))
@@ -56,7 +126,7 @@ def make_start_table(b, d_bounds, p_bounds, f_bounds, n_p: int = 16) -> StartTab
     length = np.linalg.norm(rest, axis=1)
     q2 = rest / length[:, None]
     half_step = np.full(n_d, 0.6 * (d[1] - d[0]))  # neighbours overlap by a fifth
-    nodes = np.stack([d, half_step, length1 / length, along / length, 1 / length1], axis=1)
+    nodes = _records(NODE, d, half_step, length1 / length, along / length, 1 / length1)
     r1, r2 = e2 @ q1.T, e2 @ q2.T  # (p, d)
     left = 1 - r1**2 - r2**2
     apart = np.where(left > CLOSE, 1 / np.maximum(left, CLOSE), 0.0)
@@ -64,9 +134,31 @@ def make_start_table(b, d_bounds, p_bounds, f_bounds, n_p: int = 16) -> StartTab
     for f in f_bounds:
         norm = np.sqrt((1 - f) ** 2 * length1**2 + 2 * f * (1 - f) * r1 * np.outer(length2, length1) + np.outer(f * length2, np.ones(n_d)) ** 2)  # fmt: skip
         edges += [(1 - f) * length1 / norm, f * length2[:, None] / norm]
-    pairs = np.stack(np.broadcast_arrays(r1, r2, apart, *edges), axis=-1)
-    arrays = (q1, q2, e2, nodes, np.stack([p, 1 / length2], axis=1), pairs)
-    return StartTable(*(np.ascontiguousarray(a, dtype=np.float32) for a in arrays), tuple(np.float32(f_bounds)))
+    q1, q2, e2, p, p_inverse = (np.ascontiguousarray(a, dtype=np.float32) for a in (q1, q2, e2, p, 1 / length2))
+    return StartTable(q1, q2, e2, nodes, p, p_inverse, _records(PAIR, r1, r2, apart, *edges))
+
+
+def _records(dtype: np.dtype, *columns) -> NDArray:
+    """Arrays of one shape as one array of records."""
+    columns = np.broadcast_arrays(*columns)
+    records = np.empty(columns[0].shape, dtype)
+    for name, column in zip(dtype.names, columns, strict=True):
+        records[name] = column
+    return records
+
+
+@njit(**LANE_JIT)
+def node_at(nodes, j):
+    """`Node` number `j` in registers: a loop over lanes would read a record again for every lane."""
+    node = nodes[j]
+    return Node(node.d, node.half_step, node.k1, node.k2, node.inverse)
+
+
+@njit(**LANE_JIT)
+def pair_at(pairs, k, j):
+    """`Pair` of the D* number `k` and the D number `j`, in registers."""
+    pair = pairs[k, j]
+    return Pair(pair.r1, pair.r2, pair.apart, pair.u1, pair.u2, pair.v1, pair.v2)
 
 
 @njit(**LANE_JIT)
@@ -89,46 +181,63 @@ def _products(w, columns, sums):
 
 @njit(**LANE_JIT)
 def explained(s1, s2, y2, node, p_inverse, pair, f_low, f_high):
-    """(Part of Σ y² that one pair explains, the D where it does), for the products of a signal with q1, q2 and e2."""
-    d, half_step, k1, k2, d_inverse = node
-    r1, r2, apart, u1, u2, v1, v2 = pair
-    t = max(y2 - r1 * s1 - r2 * s2, ZERO)
-    blood = t * apart
-    along = s2 - r2 * blood
-    tissue = s1 - r1 * blood - k2 * along  # times |exp(-b D)|: coefficient of the tissue
-    shift = k1 * along  # times the same: coefficient of the slope
-    a, c = tissue * d_inverse, blood * p_inverse
+    """What one pair (D, D*) explains of a signal.
+
+    Parameters
+    ----------
+    s1, s2, y2 : float32
+        Products of the signal with q1, q2 and e2.
+    node : Node
+        The pair's D.
+    p_inverse : float32
+        1 / |exp(-b D*)|.
+    pair : Pair
+        The coefficients of the pair.
+    f_low, f_high : float32
+        Bounds of f.
+
+    Returns
+    -------
+    gain : float32
+        The part of Σ y² that the pair explains.
+    d : float32
+        The D near the node where it does.
+    """
+    t = max(y2 - pair.r1 * s1 - pair.r2 * s2, ZERO)
+    blood = t * pair.apart
+    along = s2 - pair.r2 * blood
+    tissue = s1 - pair.r1 * blood - node.k2 * along  # times |exp(-b D)|: coefficient of the tissue
+    shift = node.k1 * along  # times the same: coefficient of the slope
+    a, c = tissue * node.inverse, blood * p_inverse
     total = a + c
-    valid = (abs(shift) <= half_step * tissue) & (c >= f_low * total) & (c <= f_high * total) & (tissue > ZERO)
-    edge = max(max(u1 * s1 + u2 * y2, v1 * s1 + v2 * y2), ZERO)
+    valid = (abs(shift) <= node.half_step * tissue) & (c >= f_low * total) & (c <= f_high * total) & (tissue > ZERO)
+    edge = max(max(pair.u1 * s1 + pair.u2 * y2, pair.v1 * s1 + pair.v2 * y2), ZERO)
     gain = s1 * s1 + s2 * s2 + t * blood if valid else edge * edge
-    return gain, d + (shift / tissue if valid else ZERO)
+    return gain, node.d + (shift / tissue if valid else ZERO)
 
 
 @njit(**LANE_JIT)
-def _profile(table, sums1, sums2, sums3, gain, partner):
+def _profile(table, box, sums1, sums2, sums3, gain, partner):
     """For each D* of the table and each lane: the Σ y² that its best D explains, and that D.
 
     Two D at a time: with 16 lanes in one register a loop over lanes is one pass, and its set-up would cost as much.
     """
-    f_low, f_high = table.f_bounds
+    f_low, f_high = box.f_low, box.f_high
     for k in range(len(table.p)):
         y2 = sums3[k]
         top = gain[k + 1]
         partner_k = partner[k + 1]
-        p_inverse = table.p[k, 1]
+        p_inverse = table.p_inverse[k]
         for l in range(L):
             top[l] = -ONE
             partner_k[l] = ZERO
         for j in range(0, len(table.nodes), 2):
             s1, s2 = sums1[j // 2], sums2[j // 2]
-            a0, a1, a2, a3, a4 = table.nodes[j]
-            b0, b1, b2, b3, b4 = table.nodes[j + 1]
-            c0, c1, c2, c3, c4, c5, c6 = table.pairs[k, j]
-            e0, e1, e2, e3, e4, e5, e6 = table.pairs[k, j + 1]
+            node, next_node = node_at(table.nodes, j), node_at(table.nodes, j + 1)
+            pair, next_pair = pair_at(table.pairs, k, j), pair_at(table.pairs, k, j + 1)
             for l in range(L):
-                left, d_left = explained(s1[l], s2[l], y2[l], (a0, a1, a2, a3, a4), p_inverse, (c0, c1, c2, c3, c4, c5, c6), f_low, f_high)  # fmt: skip
-                right, d_right = explained(s1[L + l], s2[L + l], y2[l], (b0, b1, b2, b3, b4), p_inverse, (e0, e1, e2, e3, e4, e5, e6), f_low, f_high)  # fmt: skip
+                left, d_left = explained(s1[l], s2[l], y2[l], node, p_inverse, pair, f_low, f_high)
+                right, d_right = explained(s1[L + l], s2[L + l], y2[l], next_node, p_inverse, next_pair, f_low, f_high)
                 best = max(left, right)
                 d_best = d_right if right > left else d_left
                 partner_k[l] = d_best if best > top[l] else partner_k[l]
@@ -137,44 +246,57 @@ def _profile(table, sums1, sums2, sums3, gain, partner):
 
 @njit(**LANE_JIT)
 def insert_peak(peaks, before, here, after, d, p):
-    """Peaks (gain, gain, D, D*, D, D*: the two highest, highest first) with the point (d, p) where it is a local maximum."""
-    top, next_, d1, p1, d2, p2 = peaks
-    g = here if (here >= before) & (here > after) else -ONE
-    first, second = g > top, g > next_
-    next_ = top if first else max(g, next_)
-    d2 = d1 if first else (d if second else d2)
-    p2 = p1 if first else (p if second else p2)
-    return max(g, top), next_, d if first else d1, p if first else p1, d2, p2
+    """`Peaks` with the point (d, p) put in, where its gain `here` is a local maximum."""
+    gain = here if (here >= before) & (here > after) else -ONE
+    first, second = gain > peaks.gain1, gain > peaks.gain2
+    gain2 = peaks.gain1 if first else max(gain, peaks.gain2)
+    d2 = peaks.d1 if first else (d if second else peaks.d2)
+    p2 = peaks.p1 if first else (p if second else peaks.p2)
+    return Peaks(max(gain, peaks.gain1), gain2, d if first else peaks.d1, p if first else peaks.p1, d2, p2)
 
 
 @njit(**LANE_JIT)
-def _peaks(p, gain, partner, t, starts):
-    """The two highest local maxima of `gain` over D*, highest first: starts (4, LANES): D, D*, D, D*; 0 for none."""
-    for l in range(2 * L):
-        t[l] = -ONE
-    for l in range(4 * L):
-        starts[l] = ZERO
+def _peaks(p, gain, partner, lanes):
+    """The `Peaks` of `gain` along D* in all lanes; lanes (1,) of PEAK_LANES."""
+    t = lanes[0]
+    gain1, gain2, d1, p1, d2, p2 = t.gain1, t.gain2, t.d1, t.p1, t.d2, t.p2
+    for l in range(L):
+        gain1[l], gain2[l], d1[l], p1[l], d2[l], p2[l] = NO_PEAKS
     for k in range(1, len(p) + 1):
-        p_here = p[k - 1, 0]
+        p_here = p[k - 1]
         before, here, after, d_here = gain[k - 1], gain[k], gain[k + 1], partner[k]
         for l in range(L):
-            peaks = (t[l], t[L + l], starts[l], starts[L + l], starts[2 * L + l], starts[3 * L + l])
-            t[l], t[L + l], starts[l], starts[L + l], starts[2 * L + l], starts[3 * L + l] = insert_peak(
+            peaks = Peaks(gain1[l], gain2[l], d1[l], p1[l], d2[l], p2[l])
+            gain1[l], gain2[l], d1[l], p1[l], d2[l], p2[l] = insert_peak(
                 peaks, before[l], here[l], after[l], d_here[l], p_here
             )
 
 
 @njit(**JIT)
-def find_starts(signals, scale, table, d_low, d_high, starts):
-    """Starts (voxel, 2 · STARTS): up to two (D, D*) pairs [µm²/ms] per voxel, the more promising first; 0 for none."""
+def find_starts(signals, scale, table, box, starts):
+    """Find up to two starting points for each voxel.
+
+    Parameters
+    ----------
+    signals : (voxel, b) float32
+        The signals.
+    scale : (voxel,) float32
+        Largest |signal| of each voxel; 0 for a bad signal.
+    table : StartTable
+        The table for the protocol.
+    box : Box
+        Bounds, D and D* in µm²/ms.
+    starts : Starts
+        Receives the starting points.
+    """
     n_d, n_p = len(table.nodes), len(table.p)
     w = np.empty((signals.shape[1], L), np.float32)
     sums1, sums2 = np.empty((n_d // 4, 4 * L), np.float32), np.empty((n_d // 4, 4 * L), np.float32)
     sums3 = np.empty((n_p // 4, 4 * L), np.float32)
     gain = np.full((n_p + 2, L), np.float32(-2.0))  # a row before and after: the ends can be maxima
     partner = np.zeros((n_p + 2, L), np.float32)
-    t = np.empty(2 * L, np.float32)
-    found = np.empty(2 * STARTS * L, np.float32)
+    lanes = np.empty(1, PEAK_LANES)
+    t = lanes[0]
     for first in range(0, len(signals), L):
         size = min(L, len(signals) - first)
         for lane in range(L):
@@ -183,11 +305,10 @@ def find_starts(signals, scale, table, d_low, d_high, starts):
         _products(w, table.q1, sums1)
         _products(w, table.q2, sums2)
         _products(w, table.e2, sums3)
-        _profile(
-            table, sums1.reshape(n_d // 2, 2 * L), sums2.reshape(n_d // 2, 2 * L), sums3.reshape(n_p, L), gain, partner
-        )
-        _peaks(table.p, gain, partner, t, found)
+        pairs1, pairs2 = sums1.reshape(n_d // 2, 2 * L), sums2.reshape(n_d // 2, 2 * L)
+        _profile(table, box, pairs1, pairs2, sums3.reshape(n_p, L), gain, partner)
+        _peaks(table.p, gain, partner, lanes)
         for lane in range(size):
-            for k in range(STARTS):
-                starts[first + lane, 2 * k] = min(max(found[2 * k * L + lane], d_low), d_high)
-                starts[first + lane, 2 * k + 1] = found[(2 * k + 1) * L + lane]
+            v = first + lane
+            starts.d[v, 0], starts.p[v, 0] = min(max(t.d1[lane], box.d_low), box.d_high), t.p1[lane]
+            starts.d[v, 1], starts.p[v, 1] = min(max(t.d2[lane], box.d_low), box.d_high), t.p2[lane]

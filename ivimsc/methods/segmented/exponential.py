@@ -11,8 +11,11 @@ from ivimsc.compiling import JIT, LANE_JIT
 from ivimsc.numerics.lanes import LANES, exp32
 
 __all__ = [
+    "DECAY_LANES",
     "NEWTON_STEPS",
+    "Decay",
     "DecayGrid",
+    "Weighted",
     "decay_amplitude",
     "fit_decay",
     "into_cone",
@@ -23,7 +26,7 @@ __all__ = [
 
 L = LANES
 ZERO, ONE, TINY = np.float32(0.0), np.float32(1.0), np.float32(1e-30)
-NEWTON_STEPS = 6  # quadratic from a bracket of a 32nd of the range; four already reach float32 (test_segmented)
+NEWTON_STEPS = 6  # quadratic from a bracket of a 32nd of the range; four already reach float32
 
 
 class DecayGrid(NamedTuple):
@@ -34,8 +37,52 @@ class DecayGrid(NamedTuple):
     columns: NDArray[np.float32]
 
 
+class Decay(NamedTuple):
+    """The exponential that fits best: a number for one voxel, an array (LANES,) for lanes."""
+
+    rate: NDArray[np.float32]  # [µm²/ms]
+    amplitude: NDArray[np.float32]
+
+
+class Weighted(NamedTuple):
+    """Sums over b of e = exp(-b rate), squared."""
+
+    g: np.float32  # Σ e e
+    bg: np.float32  # Σ b e e
+    bbg: np.float32  # Σ b² e e
+
+
+# Scratch memory of `fit_decay`: for each name, one number per lane.
+DECAY_LANES = np.dtype(
+    [
+        (name, np.float32, (LANES,))
+        for name in (
+            *("best", "product", "low", "high"),  # largest product with a node, that of this node, the bracket
+            *("total", *Weighted._fields, "first", "second"),  # Σ y e, squares, Σ b e r, Σ b² e r
+        )
+    ]
+)
+
+
 def make_decay_grid(b, low: float, high: float, logarithmic: bool, n: int = 32) -> DecayGrid:
-    """Grid of `n` rates in low..high [µm²/ms] for b [ms/µm²]."""
+    """The grid from which `fit_decay` starts.
+
+    Parameters
+    ----------
+    b : (b,) float
+        b-values of the segment [ms/µm²].
+    low, high : float
+        Bounds of the rate [µm²/ms].
+    logarithmic : bool
+        Nodes at equal ratios instead of equal distances.
+    n : int
+        Number of nodes.
+
+    Returns
+    -------
+    DecayGrid
+        In float32.
+    """
     nodes = np.geomspace(low, high, n) if logarithmic else np.linspace(low, high, n)
     columns = np.exp(-np.outer(nodes, b))
     columns /= np.linalg.norm(columns, axis=1, keepdims=True)
@@ -43,9 +90,10 @@ def make_decay_grid(b, low: float, high: float, logarithmic: bool, n: int = 32) 
 
 
 @njit(**LANE_JIT)
-def _bracket(w, grid, t, rate, low, high):
-    """Best node of the grid into `rate`, its neighbours into `low` and `high`; t (2, LANES) is scratch."""
-    best, product = t[0], t[1]
+def _bracket(w, grid, rate, lanes):
+    """Best node of the grid into `rate`, its neighbours into `low` and `high` of the scratch."""
+    t = lanes[0]
+    best, product, low, high = t.best, t.product, t.low, t.high
     nodes = grid.nodes
     for l in range(L):
         best[l] = -ONE
@@ -73,44 +121,61 @@ def decay_amplitude(y, g):
 
 
 @njit(**LANE_JIT)
-def newton_rate(rate, a, weighted, first, second, low, high):
-    """One Newton step of the projected cost along the rate, kept in low..high.
+def newton_rate(decay, weighted, first, second, low, high):
+    """One Newton step along the rate of a `Decay`, of the cost with the amplitude projected out.
 
-    a: amplitude; weighted: Σ e e, b e e, b² e e; first, second: Σ b e r, b² e r.
+    Parameters
+    ----------
+    decay : Decay
+        Where the step starts.
+    weighted : Weighted
+        The sums there.
+    first, second : float32
+        Σ b e r and Σ b² e r, where r are the residuals.
+    low, high : float32
+        The bracket of the rate.
+
+    Returns
+    -------
+    float32
+        The new rate, inside the bracket.
     """
+    a = decay.amplitude
     g, bg, bbg = weighted
     mixed = first - a * bg
     curvature = a * a * bbg - a * second - mixed * mixed / max(g, TINY)
     fallback = a * a * bbg - a * a * bg * bg / max(g, TINY)  # Gauss-Newton, never negative
     step = a * first / max(curvature if curvature > ZERO else fallback, TINY)
-    return min(max(rate - step, low), high)
+    return min(max(decay.rate - step, low), high)
 
 
 @njit(**LANE_JIT)
-def _amplitude(w, b, rate, amplitude, t):
-    """Best amplitude at `rate`, and the sums of e e, b e e, b² e e into t[0..2]."""
-    for k in range(4):
-        row = t[k]
-        for l in range(L):
-            row[l] = ZERO
-    g, a, bb, y1 = t[0], t[1], t[2], t[3]
+def _amplitude(w, b, decay, lanes):
+    """Best amplitude at the rate, and the sums `Weighted` into the scratch."""
+    t = lanes[0]
+    rate, amplitude = decay
+    total, g, bg, bbg = t.total, t.g, t.bg, t.bbg
+    for l in range(L):
+        total[l], g[l], bg[l], bbg[l] = ZERO, ZERO, ZERO, ZERO
     for i in range(len(w)):
         y = w[i]
         bi = b[i]
         for l in range(L):
             e = exp32(-bi * rate[l])
-            y1[l] += y[l] * e
+            total[l] += y[l] * e
             g[l] += e * e
-            a[l] += bi * e * e
-            bb[l] += bi * bi * e * e
+            bg[l] += bi * e * e
+            bbg[l] += bi * bi * e * e
     for l in range(L):
-        amplitude[l] = decay_amplitude(y1[l], g[l])
+        amplitude[l] = decay_amplitude(total[l], g[l])
 
 
 @njit(**LANE_JIT)
-def _newton(w, b, rate, amplitude, low, high, t):
-    """One Newton step of the projected cost along the rate, kept in low..high."""
-    first, second = t[3], t[4]
+def _newton(w, b, decay, lanes):
+    """`newton_rate` of all lanes."""
+    t = lanes[0]
+    rate, amplitude = decay
+    first, second = t.first, t.second
     for l in range(L):
         first[l] = ZERO
         second[l] = ZERO
@@ -122,20 +187,33 @@ def _newton(w, b, rate, amplitude, low, high, t):
             r = bi * e * (y[l] - amplitude[l] * e)
             first[l] += r
             second[l] += bi * r
+    g, bg, bbg, low, high = t.g, t.bg, t.bbg, t.low, t.high
     for l in range(L):
-        weighted = (t[0, l], t[1, l], t[2, l])
-        rate[l] = newton_rate(rate[l], amplitude[l], weighted, first[l], second[l], low[l], high[l])
+        weighted = Weighted(g[l], bg[l], bbg[l])
+        here = Decay(rate[l], amplitude[l])
+        rate[l] = newton_rate(here, weighted, first[l], second[l], low[l], high[l])
 
 
 @njit(**LANE_JIT)
-def fit_decay(w, grid, rate, amplitude, t):
-    """Fit a exp(-b rate) to 16 signals w (b, LANES); t (7, LANES) is scratch. Amplitude 0 where a decay does not help."""
-    low, high = t[5], t[6]
-    _bracket(w, grid, t, rate, low, high)
+def fit_decay(w, grid, decay, lanes):
+    """Fit amplitude · exp(-b rate) to 16 signals; the amplitude is 0 where no decay helps.
+
+    Parameters
+    ----------
+    w : (b, LANES) float32
+        The signals.
+    grid : DecayGrid
+        Where to start.
+    decay : Decay
+        Receives the fit, (LANES,) each.
+    lanes : (1,) array of DECAY_LANES
+        Scratch.
+    """
+    _bracket(w, grid, decay.rate, lanes)
     for _ in range(NEWTON_STEPS):
-        _amplitude(w, grid.b, rate, amplitude, t)
-        _newton(w, grid.b, rate, amplitude, low, high, t)
-    _amplitude(w, grid.b, rate, amplitude, t)
+        _amplitude(w, grid.b, decay, lanes)
+        _newton(w, grid.b, decay, lanes)
+    _amplitude(w, grid.b, decay, lanes)
 
 
 @njit(**JIT)

@@ -12,7 +12,7 @@ below the split and takes D* = 10 D, the paper's start value, as it is: it under
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -24,8 +24,17 @@ from ivimsc.device.launch import Launch, empty_beside, run_blocks
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.methods import Inputs, VoxelSource
-from ivimsc.methods.segmented.exponential import fit_decay, into_cone, line_at_zero, make_decay_grid
-from ivimsc.numerics.finish import Limits, finish
+from ivimsc.methods.segmented.exponential import (
+    DECAY_LANES,
+    Decay,
+    DecayGrid,
+    fit_decay,
+    into_cone,
+    line_at_zero,
+    make_decay_grid,
+)
+from ivimsc.numerics.ending import Box
+from ivimsc.numerics.finish import RESULT_ROWS, Found, Problem, finish, results_of
 from ivimsc.numerics.lanes import LANES, exp32
 from ivimsc.numerics.scaling import load_scaled, scales
 from ivimsc.physics.parameters import Bounds
@@ -64,52 +73,74 @@ class Options:
             raise InputError(f"option sigma of segmented: found {self.sigma:g}, expected a number > 0 or none")
 
 
+class Split(NamedTuple):
+    """How the b-values are split in two segments."""
+
+    n_low: int  # number of b-values up to the split
+    high: DecayGrid  # for D, above the split
+    low: DecayGrid  # for D*, up to the split
+    loglinear: bool  # extrapolate the low segment by a straight line through its logarithms
+
+
+FIT_LANES = np.dtype([(name, np.float32, (LANES,)) for name in Found._fields if name != "done"])
+
+
 @njit(**JIT)
-def _fit_lanes(w, b, n_low, high, low, loglinear, limits, t, out):
-    """Fit 16 signals w (b, LANES): out (5, LANES) receives amplitudes of tissue and blood, D, D*, Σ r²."""
-    tissue, blood, d, p, squares = out[0], out[1], out[2], out[3], out[4]
-    fit_decay(w[n_low:], high, d, tissue, t)
+def _fit_lanes(w, problem, split, decay_lanes, lanes):
+    """Fit 16 signals w (b, LANES), which are changed; lanes (1,) of FIT_LANES receives the fits."""
+    b, box, n_low, loglinear = problem.b, problem.box, split.n_low, split.loglinear
+    t = lanes[0]
+    tissue, blood, d, p, squares = t.tissue, t.blood, t.d, t.p, t.squares
+    fit_decay(w[n_low:], split.high, Decay(d, tissue), decay_lanes)
     if loglinear:
         for l in range(L):
             blood[l] = max(line_at_zero(w[:n_low, l], b[:n_low]) - tissue[l], np.float32(0.0))
-            p[l] = min(max(np.float32(10.0) * d[l], limits.p_low), limits.p_high)
+            p[l] = min(max(np.float32(10.0) * d[l], box.p_low), box.p_high)
     else:
         for i in range(n_low):
             for l in range(L):
                 w[i, l] -= tissue[l] * exp32(-b[i] * d[l])
-        fit_decay(w[:n_low], low, p, blood, t)
+        fit_decay(w[:n_low], split.low, Decay(p, blood), decay_lanes)
     for l in range(L):
         squares[l] = np.float32(0.0)
-        blood[l] = into_cone(tissue[l], blood[l], limits.f_low, limits.f_high)
+        blood[l] = into_cone(tissue[l], blood[l], box.f_low, box.f_high)
     for i in range(len(b)):
-        removed = i < n_low and not loglinear
+        removed = i < n_low and not loglinear  # the tissue was taken out of this signal above
         for l in range(L):
             r = w[i, l] - blood[l] * exp32(-b[i] * p[l])
             r -= np.float32(0.0) if removed else tissue[l] * exp32(-b[i] * d[l])
             squares[l] += r * r
 
 
+@njit(**JIT)
+def _room_for(n):
+    """Room for what a block of `n` voxels finds."""
+    tissue, blood, d = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+    p, squares = np.empty(n, np.float32), np.empty(n, np.float32)
+    return Found(tissue, blood, d, p, squares, np.ones(n, np.bool_))
+
+
 @njit(**KERNEL)
-def _kernel(start, stop, signals, b, n_low, high, low, loglinear, sigma, limits, result, outcome):
-    """Fit the voxels start..stop: result (8, voxel) float32 in the order of `finish`, outcome (voxel,)."""
+def _kernel(start, stop, signals, problem, split, results):
+    """Fit the voxels start..stop of signals (voxel, b) float32; `results` (`numerics.finish`) receives what it finds."""
     block = signals[start:stop]
     scale = np.empty(len(block), np.float32)
     scales(block, scale)
-    found = np.empty((len(block), 6), np.float32)
-    w = np.empty((len(b), L), np.float32)
-    t = np.empty((7, L), np.float32)
-    out = np.zeros((5, L), np.float32)
+    found = _room_for(len(block))
+    w = np.empty((len(problem.b), L), np.float32)
+    decay_lanes, lanes = np.zeros(1, DECAY_LANES), np.zeros(1, FIT_LANES)
+    t = lanes[0]
     for first in range(0, len(block), L):
         size = min(L, len(block) - first)
         for lane in range(L):
             v = first + min(lane, size - 1)
             load_scaled(w, lane, block, v, scale[v])
-        _fit_lanes(w, b, n_low, high, low, loglinear, limits, t, out)
+        _fit_lanes(w, problem, split, decay_lanes, lanes)
         for lane in range(size):
-            for k in range(5):
-                found[first + lane, k] = out[k, lane]
-            found[first + lane, 5] = np.float32(1.0)
-    finish(start, scale, b, found, sigma, False, limits, result, outcome)
+            v = first + lane
+            found.tissue[v], found.blood[v], found.squares[v] = t.tissue[lane], t.blood[lane], t.squares[lane]
+            found.d[v], found.p[v] = t.d[lane], t.p[lane]
+    finish(start, scale, found, problem, results)
 
 
 class Fitter(fitter.Fitter):
@@ -117,41 +148,36 @@ class Fitter(fitter.Fitter):
 
     def __init__(self, bvalues: NDArray[np.float64], options: Options, launch: Launch) -> None:
         super().__init__(launch)
-        self.options = options
-        self.b = (bvalues * 1e-3).astype(np.float32)  # ms/µm²
-        self.n_low = int(np.sum(bvalues <= options.split))
-        d, p = np.multiply(options.d_bounds, 1e3), np.multiply(options.dstar_bounds, 1e3)
-        self.high = make_decay_grid(self.b[self.n_low :], *d, logarithmic=False)
-        self.low = make_decay_grid(self.b[: self.n_low], *p, logarithmic=True)
-        self.limits = Limits(*np.float32((*options.f_bounds, *d, *p, 1)))
-        listed = [", ".join(f"{b:g}" for b in part) for part in (bvalues[: self.n_low], bvalues[self.n_low :])]
+        b = (bvalues * 1e-3).astype(np.float32)  # ms/µm²
+        n_low, loglinear = int(np.sum(bvalues <= options.split)), options.extrapolation == "loglinear"
+        d, p = np.multiply(options.d_bounds, 1e3), np.multiply(options.dstar_bounds, 1e3)  # µm²/ms
+        high = make_decay_grid(b[n_low:], *d, logarithmic=False)
+        low = make_decay_grid(b[:n_low], *p, logarithmic=True)
+        self.split = Split(n_low, high, low, loglinear)
+        box = Box(*np.float32((*options.f_bounds, *d, *p)))
+        self.problem = Problem(b, np.float32(0), np.float32(options.sigma or 0), box)
+        listed = [", ".join(f"{b:g}" for b in part) for part in (bvalues[:n_low], bvalues[n_low:])]
         self.notes = [
-            f"split b: {options.split:g} s/mm²; D from b = {listed[1]}; f{'' if self._loglinear else ' and D*'} from b = {listed[0]}"
-            + (f" ({options.extrapolation} extrapolation; D* = 10 D)" if self._loglinear else "")
+            f"split b: {options.split:g} s/mm²; D from b = {listed[1]}; f{'' if loglinear else ' and D*'} from b = {listed[0]}"
+            + (f" ({options.extrapolation} extrapolation; D* = 10 D)" if loglinear else "")
         ]
-
-    @property
-    def _loglinear(self) -> bool:
-        return self.options.extrapolation == "loglinear"
 
     @cached_property
     def _segments(self):
         from ivimsc.methods.segmented.on_gpu import Segments  # CUDA is loaded only where it runs
 
-        return Segments(self.launch, self.b, self.n_low, self.high, self.low, self._loglinear, self.limits)
+        return Segments(self.launch, self.problem, self.split)
 
     def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
         """Fit some voxels: see `Fitter.fit`; nothing here is random, so `first` is not used, nor is `s0`."""
-        result = empty_beside(self.launch, signals, (8, len(signals)), np.float32)
+        rows = empty_beside(self.launch, signals, (RESULT_ROWS, len(signals)), np.float32)
         outcome = empty_beside(self.launch, signals, (len(signals),), np.uint8)
-        sigma = np.float32(self.options.sigma or 0)
+        results = results_of.py_func(rows, outcome)
         if self.launch.on_gpu:
-            self._segments.run(signals, sigma, result, outcome)
+            self._segments.run(signals, rows, outcome)
         else:
-            run_blocks(self.launch, _kernel, len(signals), signals, self.b, self.n_low, self.high, self.low,
-                       self._loglinear, sigma, self.limits, result, outcome)  # fmt: skip
-        S0, f, D, Dstar, rmse, fstd, dstd, dstarstd = (result[k] for k in range(8))
-        return Estimates(S0, f, D, Dstar, rmse, outcome, fstd, dstd, dstarstd)
+            run_blocks(self.launch, _kernel, len(signals), signals, self.problem, self.split, results)
+        return Estimates(**results._asdict())
 
 
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs | None = None) -> Fitter:

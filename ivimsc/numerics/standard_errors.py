@@ -1,0 +1,183 @@
+"""The Cramér-Rao standard errors of f, D and D* for many voxels, 16 voxels at a time, and for a thread of a GPU.
+
+They are what `physics.cramer_rao` computes by inverting a matrix per voxel, in closed form and fast. Everything is in
+float64: the four slopes of equation (1) are nearly dependent, and float32 would leave no digit of their inverse.
+
+The errors here are those at unit noise. They are proportional to the noise, so a caller multiplies them by the noise of
+a voxel, in the unit of the amplitudes.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from ivimsc.compiling import KERNEL, LANE_JIT
+from ivimsc.numerics.lanes import LANES, exp64
+from ivimsc.numerics.small_matrices import bilinear2, inverse2
+
+__all__ = [
+    "ERROR_LANES",
+    "Errors",
+    "Gram",
+    "NO_GRAM",
+    "add_gram",
+    "errors_in_lanes",
+    "unit_errors",
+    "unit_errors_kernel",
+]
+
+L = LANES
+SINGULAR = 1e-15  # a few float64 epsilons
+
+
+class Gram(NamedTuple):
+    """Sums over b of products of e1 = exp(-b D) and e2 = exp(-b D*), from which the errors follow."""
+
+    g11: float  # Σ e1 e1
+    g12: float  # Σ e1 e2
+    g22: float  # Σ e2 e2
+    a11: float  # Σ -b e1 e1, and so on
+    a12: float
+    a22: float
+    b11: float  # Σ b² e1 e1, and so on
+    b12: float
+    b22: float
+
+
+class Errors(NamedTuple):
+    """Standard errors of f, D and D*: numbers for one voxel, or arrays (voxel,) for many."""
+
+    f: float
+    d: float
+    p: float
+
+
+NO_GRAM = Gram(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # what `add_gram` starts from
+
+# Scratch memory of `errors_in_lanes`: for each name, one number per lane. The caller fills the first four.
+ERROR_LANES = np.dtype(
+    [
+        (name, np.float64, (LANES,))
+        for name in ("tissue", "blood", "d", "p", *Gram._fields, "f_error", "d_error", "p_error")
+    ]
+)
+
+
+@njit(**LANE_JIT)
+def add_gram(sums, e1, e2, b):
+    """The sums `Gram` with one b-value more, at which the exponentials are e1 and e2."""
+    p11, p12, p22, bb = e1 * e1, e1 * e2, e2 * e2, b * b
+    return Gram(
+        sums.g11 + p11,
+        sums.g12 + p12,
+        sums.g22 + p22,
+        sums.a11 - b * p11,
+        sums.a12 - b * p12,
+        sums.a22 - b * p22,
+        sums.b11 + bb * p11,
+        sums.b12 + bb * p12,
+        sums.b22 + bb * p22,
+    )
+
+
+@njit(**LANE_JIT)
+def unit_errors(sums, tissue, blood, known_s0):
+    """Standard errors of f, D and D* at unit noise.
+
+    With columns e1, e2, -b e1, -b e2 the slopes along D and D* are the two amplitudes times the latter two columns.
+    Taking the amplitudes out keeps the inverse defined for f near 0 or 1, where the error of D* or D alone goes to
+    infinity.
+
+    Parameters
+    ----------
+    sums : Gram
+        The sums over all b-values.
+    tissue, blood : float
+        Amplitudes S0 (1 - f) and S0 f.
+    known_s0 : bool
+        S0 was given, not fitted.
+
+    Returns
+    -------
+    Errors
+        Of f, and of D and D* in one over the unit of b.
+    """
+    s = sums
+    m11, m12, m22 = inverse2(s.g11, s.g12, s.g22, SINGULAR)
+    column = 1.0 / max(s.g11 - 2.0 * s.g12 + s.g22, SINGULAR * s.g11)
+    m11, m12, m22 = (column if known_s0 else m11), (-column if known_s0 else m12), (column if known_s0 else m22)
+    s11 = s.b11 - bilinear2(s.a11, s.a12, m11, m12, m22, s.a11, s.a12)
+    s12 = s.b12 - bilinear2(s.a11, s.a12, m11, m12, m22, s.a12, s.a22)
+    s22 = s.b22 - bilinear2(s.a12, s.a22, m11, m12, m22, s.a12, s.a22)
+    i11, i12, i22 = inverse2(s11, s12, s22, SINGULAR)
+    total = tissue + blood
+    fa, fc = -blood / (total * total), tissue / (total * total)  # slopes of f = blood / total along the amplitudes
+    h1 = bilinear2(fa, fc, m11, m12, m22, s.a11, s.a12)
+    h2 = bilinear2(fa, fc, m11, m12, m22, s.a12, s.a22)
+    f = bilinear2(fa, fc, m11, m12, m22, fa, fc) + bilinear2(h1, h2, i11, i12, i22, h1, h2)
+    d, p = i11 / (tissue * tissue), i22 / (blood * blood)
+    return Errors(math.sqrt(max(f, 0.0)), math.sqrt(max(d, 0.0)), math.sqrt(max(p, 0.0)))
+
+
+@njit(**LANE_JIT)
+def errors_in_lanes(scratch, b, known_s0):
+    """`unit_errors` of 16 voxels: fills f_error, d_error and p_error of `scratch`.
+
+    Parameters
+    ----------
+    scratch : (1,) array of ERROR_LANES
+        Holds the amplitudes, D and D* of each lane.
+    b : (b,) float64
+        b-values; D and D* are in one over their unit.
+    known_s0 : bool
+        S0 was given, not fitted.
+    """
+    t = scratch[0]
+    d, p = t.d, t.p
+    g11, g12, g22, a11, a12, a22, b11, b12, b22 = t.g11, t.g12, t.g22, t.a11, t.a12, t.a22, t.b11, t.b12, t.b22
+    for l in range(L):
+        g11[l], g12[l], g22[l], a11[l], a12[l], a22[l], b11[l], b12[l], b22[l] = NO_GRAM
+    for i in range(len(b)):
+        bi = b[i]
+        for l in range(L):
+            sums = Gram(g11[l], g12[l], g22[l], a11[l], a12[l], a22[l], b11[l], b12[l], b22[l])
+            sums = add_gram(sums, exp64(-bi * d[l]), exp64(-bi * p[l]), bi)
+            g11[l], g12[l], g22[l], a11[l], a12[l], a22[l], b11[l], b12[l], b22[l] = sums
+    tissue, blood, f_error, d_error, p_error = t.tissue, t.blood, t.f_error, t.d_error, t.p_error
+    for l in range(L):
+        sums = Gram(g11[l], g12[l], g22[l], a11[l], a12[l], a22[l], b11[l], b12[l], b22[l])
+        f_error[l], d_error[l], p_error[l] = unit_errors(sums, tissue[l], blood[l], known_s0)
+
+
+@njit(**KERNEL)
+def unit_errors_kernel(start, stop, f, d, p, b, known_s0, errors):
+    """Standard errors of the voxels start..stop at S0 = 1 and unit noise; times noise / S0 they are those of a voxel.
+
+    Parameters
+    ----------
+    start, stop : int
+        Range of voxels.
+    f, d, p : (voxel,) float32 or float64
+        f, D and D*. Where one is NaN, the errors are NaN.
+    b : (b,) float64
+        b-values, in one over the unit of D and D*.
+    known_s0 : bool
+        S0 was given, not fitted.
+    errors : Errors
+        Receives the errors, (voxel,) each, in the units of f, D and D*.
+    """
+    scratch = np.zeros(1, ERROR_LANES)
+    t = scratch[0]
+    for first in range(start, stop, L):
+        for lane in range(L):
+            v = min(first + lane, stop - 1)
+            t.tissue[lane], t.blood[lane], t.d[lane], t.p[lane] = 1.0 - f[v], f[v], d[v], p[v]
+        errors_in_lanes(scratch, b, known_s0)
+        for lane in range(min(L, stop - first)):
+            v = first + lane
+            missing = math.isnan(f[v]) or math.isnan(d[v]) or math.isnan(p[v])
+            errors.f[v] = np.nan if missing else t.f_error[lane]
+            errors.d[v] = np.nan if missing else t.d_error[lane]
+            errors.p[v] = np.nan if missing else t.p_error[lane]
