@@ -8,20 +8,37 @@ which is S0.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from ivimsc.compiling import KERNEL
 from ivimsc.errors import InputError
 
-__all__ = ["GRIDS", "Dictionary", "decode_row", "make_dictionary", "make_grid"]
+__all__ = ["GRIDS", "Dictionary", "Grids", "Mixture", "decode_row", "make_dictionary", "make_grid"]
 
 GRIDS = ("log", "linear")
 _ZERO = np.float64(0.0)  # numpy's, for which 0 / 0 is NaN in plain Python too (Numba's CUDA simulator)
 MOST_BYTES = 2**30  # the matrix and what is derived from it have to fit in memory
 SAME = 1e-3  # relative distance of two atoms that no noise met in practice can tell apart: SNR 1000
+
+
+class Grids(NamedTuple):
+    """The diffusivities of the atoms, ascending: D (atom_d,) and Dstar (atom_dstar,) [mm²/s]."""
+
+    D: NDArray[np.float64]
+    Dstar: NDArray[np.float64]
+
+
+class Mixture(NamedTuple):
+    """What (8) to (10) read off the coefficients of one voxel: S0 in their unit, D and Dstar in mm²/s."""
+
+    S0: float
+    f: float
+    D: float
+    Dstar: float
 
 
 def make_grid(name: str, kind: str, limits: tuple[float, float], n: int, last: bool = True) -> NDArray[np.float64]:
@@ -78,6 +95,11 @@ class Dictionary:
 
     def __len__(self) -> int:
         return len(self.D) + len(self.Dstar)
+
+    @property
+    def grids(self) -> Grids:
+        """D and Dstar, as kernels take them."""
+        return Grids(np.asarray(self.D, np.float64), np.asarray(self.Dstar, np.float64))
 
     @cached_property
     def matrix(self) -> NDArray[np.float64]:
@@ -148,10 +170,10 @@ class Dictionary:
 
     def decode(self, x: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         """S0, f, D and D* (each (voxel,)) of dense coefficients x (voxel, atom); NaN where undefined."""
-        results = np.empty((len(x), 4))
+        results, grids = np.empty((len(x), 4)), self.grids
         for v, row in enumerate(np.asarray(x, np.float64)):
             atoms = np.flatnonzero(row).astype(np.int32)
-            results[v] = decode_row(row[atoms], atoms, 0, len(atoms), self.D, self.Dstar)
+            results[v] = decode_row(row[atoms], atoms, 0, len(atoms), grids)
         return tuple(results.T)
 
 
@@ -174,12 +196,13 @@ def _require_room(b: int, atoms: int) -> None:
         )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def decode_row(data, indices, begin, end, D, Dstar):
-    """(S0, f, D, D*) of the coefficients data[begin:end] at the atoms indices[begin:end]: (8), (9), (10).
+@njit(**KERNEL)
+def decode_row(data, indices, begin, end, grids):
+    """The `Mixture` of the coefficients data[begin:end] at the atoms indices[begin:end]: (8), (9), (10).
 
     D is NaN where the tissue part is empty, D* where the perfusion part is, f where both are.
     """
+    D, Dstar = grids.D, grids.Dstar
     tissue, blood, d, p = _ZERO, _ZERO, _ZERO, _ZERO
     for i in range(begin, end):
         j, x = indices[i], data[i]
@@ -190,4 +213,4 @@ def decode_row(data, indices, begin, end, D, Dstar):
             blood += x
             p += x * Dstar[j - len(D)]
     total = tissue + blood
-    return total, blood / total, d / tissue, p / blood
+    return Mixture(total, blood / total, d / tissue, p / blood)

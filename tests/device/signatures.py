@@ -1,16 +1,21 @@
 """The argument types with which every CUDA kernel is launched."""
 
 import numpy as np
-from numba import boolean, float32, float64, int32, int64, typeof, uint8, uint64
+from numba import boolean, float32, float64, int32, int64, typeof, types, uint8, uint64
 
 from ivimsc.device import arrays, finishing
+from ivimsc.estimates import Spectrum
 from ivimsc.methods.bayes import on_gpu as posterior
 from ivimsc.methods.ista import on_gpu as sparse_coding
+from ivimsc.methods.ista.decoding import Maps
+from ivimsc.methods.ista.problem import Penalty
+from ivimsc.methods.ista.pyramid import Pyramid
 from ivimsc.methods.nlls import on_gpu as nlls
 from ivimsc.methods.scdnn import around_units
 from ivimsc.methods.scdnn import units_on_gpu as unrolled
 from ivimsc.methods.segmented import on_gpu as segmented
 from ivimsc.numerics.finish import Limits
+from ivimsc.physics.dictionary import Grids
 from ivimsc.simulate import on_gpu as simulating
 
 LIMITS = typeof(Limits(*np.ones(7, np.float32)))
@@ -19,6 +24,18 @@ D1, D2, I1, I2 = float64[::1], float64[:, ::1], int64[::1], int64[:, ::1]
 F4, D3, N1 = float32[:, :, :, ::1], float64[:, :, ::1], int32[::1]
 LEAVE = (F1, F1, F1, float64, float64, float64, boolean, F2, uint8[::1])
 SPAN = (int64, int64)  # first voxel, number of voxels
+
+
+def named(kind, *fields):
+    """The type of a NamedTuple whose fields have these types."""
+    return types.BaseTuple.from_types(fields, kind)
+
+
+PYRAMID = named(Pyramid, D2, D2, I1, I1, I1, D1, D2, D1, D3)
+GRIDS, PENALTY = named(Grids, D1, D1), named(Penalty, float64, boolean)
+ROOM = named(sparse_coding.Room, I2, D2, D3, D3, D2, I2, D2, I2, D2, I2, uint8[:, ::1], uint64[::1])
+MAPS = named(Maps, F1, F1, F1, F1, F1, uint8[::1])
+CODES = named(sparse_coding.Codes, F1, N1, N1, int32[:, ::1], F2)
 
 KERNELS = {
     "acquire": (
@@ -32,12 +49,7 @@ KERNELS = {
     "segments": (segmented.segments_kernel, (*SPAN, F2, F1, int64, F1, F2, F1, F2, boolean, LIMITS, F1, F2)),
     "codes": (
         sparse_coding.codes_kernel,
-        (
-            *(*SPAN, F2, D2, D2, I1, I1, I1, D1, D2, D1, D3, D1, D1, uint64[::1]),
-            *(float64, boolean, float64),
-            *(I2, D2, D3, D3, D2, I2, D2, I2, D2, I2, uint8[:, ::1]),
-            *(F2, uint8[::1], F1, N1, N1, int32[:, ::1], F2),
-        ),
+        (*SPAN, F2, PYRAMID, GRIDS, PENALTY, float64, ROOM, MAPS, CODES),
     ),
     "posterior": (
         posterior.posterior_kernel,
@@ -47,7 +59,7 @@ KERNELS = {
         ),
     ),
     "posterior's finish": (posterior.finish_kernel, (*SPAN, F2, F1, float32, F2, uint8[::1])),
-    "rows": (sparse_coding.rows_kernel, (N1, int32[:, ::1], F2, I1, F1, N1)),
+    "rows": (sparse_coding.rows_kernel, (CODES, named(Spectrum, F1, N1, I1))),
     "units": (
         unrolled.units_kernel(10),
         (int64, F2, N1, N1, F4, F4, F3, F1, int64, boolean, boolean, boolean, F2, F2, F2, F2),

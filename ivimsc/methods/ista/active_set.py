@@ -16,9 +16,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ivimsc.compiling import JIT
+from ivimsc.compiling import JIT, SUM_JIT
 
-__all__ = ["BARE_JIT", "PAD", "SUM_JIT", "Active", "add", "append", "dot", "make_active", "padded", "remove", "solve"]
+__all__ = [
+    "BARE_JIT",
+    "BARE_SUM_JIT",
+    "PAD",
+    "Active",
+    "add",
+    "append",
+    "dot",
+    "make_active",
+    "padded",
+    "remove",
+    "solve",
+]
 
 PAD = 8  # float64 in a 512-bit register
 # Part of an atom's square outside the span of those in use, below which rounding decides its sign. Close to that limit
@@ -26,11 +38,11 @@ PAD = 8  # float64 in a 512-bit register
 DEPENDENT = 1e-15
 NOBODY = np.int64(-1)  # -1 as it stands is a type of its own, for which `remove` would be compiled again
 # forceinline below: a call hands over every array of the tuples, some 60 registers, and takes longer than the work.
-# reassoc: a sum over b may be taken in any order; the duality gap checks what comes out
+# Sums over b may be taken in any order (`SUM_JIT`): the duality gap checks what comes out.
 # _nrt=False: no reference counts. Every array that is read out of a tuple would be counted up and down, atomically: half
 # of the time. Functions compiled so may not make arrays.
 BARE_JIT = {**JIT, "_nrt": False}
-SUM_JIT = {**BARE_JIT, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
+BARE_SUM_JIT = {**SUM_JIT, "_nrt": False}
 
 
 class Active(NamedTuple):
@@ -62,7 +74,7 @@ def make_active(most):
     return Active(np.zeros(most, np.int64), x, g, step, np.zeros((most, most)), inverse, np.zeros(most))
 
 
-@njit(**SUM_JIT, forceinline=True)
+@njit(**BARE_SUM_JIT, forceinline=True)
 def dot(a, i, b, j):
     """a[i] · b[j], padded rows."""
     i, j, total = np.uint64(i), np.uint64(j), 0.0
@@ -73,7 +85,7 @@ def dot(a, i, b, j):
     return total
 
 
-@njit(**SUM_JIT, forceinline=True)
+@njit(**BARE_SUM_JIT, forceinline=True)
 def add(a, i, factor, b, j):
     """a[i] += factor · b[j], padded rows."""
     i, j = np.uint64(i), np.uint64(j)
@@ -81,7 +93,7 @@ def add(a, i, factor, b, j):
         a[i, m] += factor * b[j, m]
 
 
-@njit(**SUM_JIT)
+@njit(**BARE_SUM_JIT)
 def remove(s, k, p):
     """Take atom number p of k out, by Givens rotations; the new k."""
     atom, x, g, r, inverse = s.atom, s.x, s.g, s.r, s.inverse
@@ -100,7 +112,7 @@ def remove(s, k, p):
     return k - 1
 
 
-@njit(**SUM_JIT, forceinline=True)
+@njit(**BARE_SUM_JIT, forceinline=True)
 def _enter(s, k, atoms, j, x, g):
     """Take atom j in as number k, unless there is no room or it is a combination of those in use; whether it came in.
 
@@ -125,7 +137,7 @@ def _enter(s, k, atoms, j, x, g):
     return True
 
 
-@njit(**SUM_JIT)
+@njit(**BARE_SUM_JIT)
 def _exchange(s, k, atoms, j, x, g):
     """Put atom j in the place of those in use that it is a combination Σ t_i φ_i of; the new k.
 
@@ -153,7 +165,7 @@ def _exchange(s, k, atoms, j, x, g):
     return k + 1
 
 
-@njit(**SUM_JIT)
+@njit(**BARE_SUM_JIT)
 def append(s, k, atoms, j, x, g):
     """Take atom j (row of atoms (atom, pad)) in with coefficient x and gradient g; the new k.
 
@@ -162,7 +174,7 @@ def append(s, k, atoms, j, x, g):
     return k + 1 if _enter(s, k, atoms, j, x, g) else _exchange(s, k, atoms, j, x, g)
 
 
-@njit(**SUM_JIT, forceinline=True)
+@njit(**BARE_SUM_JIT, forceinline=True)
 def solve(s, k):
     """The non-negative optimum over (what stays of) the atoms in use, from a feasible s.x with gradient s.g; the new k.
 

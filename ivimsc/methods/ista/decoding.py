@@ -1,42 +1,72 @@
 """From the sparse code of a voxel to f, D and D*, and to how its fit ended: equations (8) to (10)."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from ivimsc.compiling import JIT, KERNEL
 from ivimsc.numerics.finish import AT_BOUND, BAD_SIGNAL, CONVERGED, UNIDENTIFIABLE
 from ivimsc.physics.dictionary import decode_row
 
-__all__ = ["decode_codes", "settle"]
+__all__ = ["Maps", "decode_codes", "put", "settle"]
 
 NEAR = 1.0 + 1e-9  # a mean of one value is that value but for rounding
 
 
-@njit(**JIT)
-def settle(total, f, d, p, scale, squares, n_b, D, Dstar):
-    """S0, f, D, D*, rmse and outcome of a voxel, from what `decode_row` found and Σ r² of the signal over `scale`.
+class Maps(NamedTuple):
+    """What is read off the codes, arrays (voxel,) or the numbers of one voxel.
 
-    Outcomes: 4, no perfusion part, D* is NaN. 2, no tissue part (D is NaN), or a part that is all at an end of its grid
-    D (n_d,) or Dstar (n_dstar,). 5, bad signal (scale 0), or no part at all: all is NaN.
+    S0 and rmse are in the unit of the signal, D and Dstar in mm²/s.
     """
+
+    S0: NDArray[np.float32]
+    f: NDArray[np.float32]
+    D: NDArray[np.float32]
+    Dstar: NDArray[np.float32]
+    rmse: NDArray[np.float32]
+    outcome: NDArray[np.uint8]
+
+
+@njit(**JIT)
+def settle(mixture, scale, squares, n_b, grids):
+    """The `Maps` of one voxel.
+
+    Outcomes: 4, no perfusion part, D* is NaN. 2, no tissue part (D is NaN), or a part that is all at an end of its grid.
+    5, bad signal (scale 0), or no part at all: all is NaN.
+
+    Parameters
+    ----------
+    mixture : Mixture of the code of the scaled signal
+    scale : what the signal was divided by
+    squares : Σ r² of the scaled signal
+    n_b : number of b-values
+    grids : Grids
+    """
+    total, f, d, p, D, Dstar = mixture.S0, mixture.f, mixture.D, mixture.Dstar, grids.D, grids.Dstar
     if scale == 0 or not total > 0:
-        return np.nan, np.nan, np.nan, np.nan, np.nan, BAD_SIGNAL
+        return Maps(np.nan, np.nan, np.nan, np.nan, np.nan, BAD_SIGNAL)
     outcome = CONVERGED
     if f == 0:
         outcome = UNIDENTIFIABLE
     elif f == 1 or not (NEAR * D[0] < d < D[-1] / NEAR) or not (NEAR * Dstar[0] < p < Dstar[-1] / NEAR):
         outcome = AT_BOUND
-    return total * scale, f, d, p, math.sqrt(squares / n_b) * scale, outcome
+    return Maps(total * scale, f, d, p, math.sqrt(squares / n_b) * scale, outcome)
+
+
+@njit(**JIT)
+def put(v, found, outcome, maps):
+    """Write `found`, the numbers of one voxel, into maps as voxel v, with an outcome that may be another."""
+    maps.S0[v], maps.f[v], maps.D[v], maps.Dstar[v] = found.S0, found.f, found.D, found.Dstar
+    maps.rmse[v], maps.outcome[v] = found.rmse, outcome
 
 
 @njit(**KERNEL)
-def decode_codes(start, stop, data, indices, indptr, grids, scale, squares, n_b, result, outcome):
-    """`settle` for the voxels start..stop of CSR rows: result (5, voxel), outcome (voxel,)."""
-    D, Dstar = grids
+def decode_codes(start, stop, code, grids, n_b, maps):
+    """`settle` for the voxels start..stop of a `Code`, of signals at n_b b-values, into `Maps`."""
     for v in range(start, stop):
-        total, f, d, p = decode_row(data, indices, indptr[v], indptr[v + 1], D, Dstar)
-        S0, f, d, p, rmse, ending = settle(total, f, d, p, scale[v], squares[v], n_b, D, Dstar)
-        result[0, v], result[1, v], result[2, v], result[3, v], result[4, v] = S0, f, d, p, rmse
-        outcome[v] = ending
+        mixture = decode_row(code.data, code.indices, code.indptr[v], code.indptr[v + 1], grids)
+        found = settle(mixture, code.scale[v], code.squares[v], n_b, grids)
+        put(v, found, found.outcome, maps)

@@ -10,17 +10,32 @@ The relative gap is this over the objective, which counts as at least `FLOOR` of
 exactly, and nothing is small beside 0).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from ivimsc.methods.ista.active_set import BARE_JIT, SUM_JIT
+from ivimsc.methods.ista.active_set import BARE_JIT, BARE_SUM_JIT
 
-__all__ = ["FLOOR", "excess", "largest", "relative_gap", "scan"]
+__all__ = ["FLOOR", "Dual", "excess", "largest", "over_cost", "relative_gap", "scan"]
 
 FLOOR = 1e-6
 
 
-@njit(**SUM_JIT, forceinline=True)
+class Dual(NamedTuple):
+    """What the gap of one signal is measured with.
+
+    half_beta: β/2; yy: ||y||²; lift2: ||l||²; lifted (all,): Φᵀl of every atom.
+    """
+
+    half_beta: float
+    yy: float
+    lift2: float
+    lifted: NDArray[np.float64]
+
+
+@njit(**BARE_SUM_JIT, forceinline=True)
 def scan(columns, first, n, r, row, c):
     """Put Φᵀ r into c (n,), for the n columns from `first` on; r is row `row` of an array (…, b or more)."""
     m = 0
@@ -68,15 +83,20 @@ def excess(bits, n, half_beta, one, one_bits):
 
 
 @njit(**BARE_JIT, forceinline=True)
-def relative_gap(s, k, c, first, half_beta, delta, rr, yy, lift2, lifted):
-    """Relative duality gap of the k atoms in s, with c = Φᵀr, its excess delta, rr = ||r||², yy = ||y||²."""
+def over_cost(gap, total, rr, half_beta, yy):
+    """The gap as a part of the objective ||r||² + β Σ x, which counts as at least `FLOOR` of ||y||²; total: Σ x."""
+    return max(gap, 0.0) / max(rr + 2.0 * half_beta * total, FLOOR * yy)
+
+
+@njit(**BARE_JIT, forceinline=True)
+def relative_gap(s, k, c, first, dual, delta, rr):
+    """Relative duality gap of the k atoms in s, with c = Φᵀr of the atoms from `first` on, its excess delta, rr = ||r||²."""
+    half_beta, lifted, atom, x = dual.half_beta, dual.lifted, s.atom, s.x
     shrink = half_beta / (half_beta + delta) if half_beta > 0 else 0.0
-    moved, scaled, total = delta * delta * lift2, (1.0 - shrink) ** 2 * rr, 0.0
-    atom, x = s.atom, s.x
+    moved, scaled, total = delta * delta * dual.lift2, (1.0 - shrink) ** 2 * rr, 0.0
     for i in range(k):
         ci = c[atom[i] - first]
         total += x[i]
         moved += 2.0 * x[i] * (half_beta - ci + delta * lifted[atom[i]])
         scaled += 2.0 * x[i] * (half_beta - shrink * ci)
-    gap = min(moved, scaled) if half_beta > 0 else moved
-    return max(gap, 0.0) / max(rr + 2.0 * half_beta * total, FLOOR * yy)
+    return over_cost(min(moved, scaled) if half_beta > 0 else moved, total, rr, half_beta, dual.yy)

@@ -19,14 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc import fitter
-from ivimsc.device.launch import Launch, empty_beside, is_on_gpu, leave_gpu, run_blocks
+from ivimsc.device.launch import Launch, is_on_gpu, leave_gpu, run_blocks
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Spectrum
 from ivimsc.methods import Inputs, VoxelSource
-from ivimsc.methods.ista.decoding import decode_codes
+from ivimsc.methods.ista.decoding import Maps, decode_codes
+from ivimsc.methods.ista.problem import Code, Endings, Penalty
 from ivimsc.methods.ista.pyramid import make_pyramid
 from ivimsc.methods.ista.sparse_coding import encode_exact
-from ivimsc.methods.ista.thresholding import encode_iterated
+from ivimsc.methods.ista.thresholding import FISTA, HARD, SOFT, Plan, encode_iterated
 from ivimsc.numerics.noise_level import sigma_of_squares
 from ivimsc.outcome import Outcome
 from ivimsc.physics.dictionary import Dictionary, make_dictionary
@@ -88,24 +89,6 @@ class Options:
             raise InputError(f"option max_iterations of ista: found {self.max_iterations}, expected at least 1")
 
 
-@dataclass(frozen=True)
-class Code:
-    """Coefficients of some voxels, CSR rows (data in units of the scaled signal), and how they were found."""
-
-    data: NDArray[np.float64]
-    indices: NDArray[np.int32]
-    indptr: NDArray[np.int64]
-    scale: NDArray[np.float32]
-    gap: NDArray[np.float64]
-    squares: NDArray[np.float64]
-    turns: NDArray[np.int32]
-    done: NDArray[np.bool_]
-
-    @property
-    def atoms(self) -> NDArray[np.int32]:
-        return np.diff(self.indptr).astype(np.int32)
-
-
 class Fitter(fitter.Fitter):
     """ista made ready for one dictionary."""
 
@@ -119,33 +102,43 @@ class Fitter(fitter.Fitter):
 
     def code(self, signals: NDArray[np.float32], beta: float, solver: str) -> Code:
         """Code signals (voxel, b) with β = `beta` (of the fitter's rule), on the CPU."""
-        n = len(signals)
-        scale, gap, squares = np.zeros(n, np.float32), np.empty(n), np.empty(n)
-        turns, done = np.zeros(n, np.int32), np.ones(n, np.bool_)
+        n, penalty = len(signals), Penalty(float(beta), self.relative)
+        endings = Endings(
+            scale=np.zeros(n, np.float32),
+            gap=np.empty(n),
+            squares=np.empty(n),
+            turns=np.zeros(n, np.int32),
+            done=np.empty(n, np.bool_),
+        )
         if solver == "exact":
             most = min(self.dictionary.matrix.shape)
             atom, x = np.empty((n, most), np.int32), np.empty((n, most))
-            given = signals, self.pyramid, float(beta), self.relative, scale, atom, x, gap, squares, turns
-            run_blocks(self.launch, encode_exact, n, *given, block=BLOCK)
+            run_blocks(self.launch, encode_exact, n, signals, self.pyramid, penalty, atom, x, endings, block=BLOCK)
             used = atom >= 0
             data, indices = x[used], atom[used]
         else:
             x = np.empty((n, len(self.dictionary)))
-            problem = self._problem(beta, solver)
-            run_blocks(self.launch, encode_iterated, n, signals, problem, float(beta), self.relative, scale, x, gap, squares, turns, done, block=64)  # fmt: skip
+            run_blocks(
+                self.launch, encode_iterated, n, signals, self._plan(beta, solver), penalty, x, endings, block=64
+            )
             used = x > 0
             data, indices = x[used], np.nonzero(used)[1].astype(np.int32)
         indptr = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
-        return Code(data, indices, indptr, scale, gap, squares, turns, done)
+        return Code(data=data, indices=indices, indptr=indptr, **endings._asdict())
 
-    def _problem(self, beta: float, solver: str) -> tuple:
+    def _plan(self, beta: float, solver: str) -> Plan:
         """What `encode_iterated` needs to know beside the signals."""
-        phi, L = self.dictionary.matrix, self.dictionary.lipschitz
-        hard = np.sqrt(beta / L) if self.options.threshold is None else self.options.threshold
-        threshold = np.full(phi.shape[1], hard if solver == "hard" else 1.0 / L)
-        kind = {"soft": 0, "fista": 1, "hard": 2}[solver]
-        lift = self.pyramid.lift[0, : len(phi)].copy()
-        return phi, phi / L, threshold, lift, kind, self.options.max_iterations, self.options.tolerance
+        phi, L, options = self.dictionary.matrix, self.dictionary.lipschitz, self.options
+        hard = np.sqrt(beta / L) if options.threshold is None else options.threshold
+        return Plan(
+            phi=phi,
+            w=phi / L,
+            threshold=np.full(phi.shape[1], hard if solver == "hard" else 1.0 / L),
+            lift=self.pyramid.lift[0, : len(phi)].copy(),
+            kind={"soft": SOFT, "fista": FISTA, "hard": HARD}[solver],
+            iterations=options.max_iterations,
+            tolerance=options.tolerance,
+        )
 
     def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
         """Fit some voxels: see `Fitter.fit`; nothing here is random, so `first` is not used, nor is `s0`."""
@@ -161,36 +154,27 @@ class Fitter(fitter.Fitter):
     def _coder(self) -> Any:
         from ivimsc.methods.ista.on_gpu import Coder  # CUDA is loaded only where it runs
 
-        d = self.dictionary
-        return Coder(self.launch, self.pyramid, (d.D, d.Dstar), self.beta, self.relative, self.options.tolerance)
+        penalty = Penalty(float(self.beta), self.relative)
+        return Coder(self.launch, self.pyramid, self.dictionary.grids, penalty, self.options.tolerance)
 
     def _fit_on_gpu(self, signals: Any) -> Estimates:
-        n, most = len(signals), min(self.dictionary.matrix.shape)
-        kinds = [((5, n), np.float32), ((n,), np.uint8), ((n,), np.float32), ((n,), np.int32), ((n,), np.int32)]
-        kinds += [((most, n), np.int32), ((most, n), np.float32)]
-        result, outcome, gap, turns, atoms, atom, x = (empty_beside(self.launch, signals, *kind) for kind in kinds)
-        self._coder.run(signals, result, outcome, gap, turns, atoms, atom, x)
-        spectrum = Spectrum(*self._coder.rows(atoms, atom, x))
-        S0, f, D, Dstar, rmse = (result[k] for k in range(5))
-        return Estimates(S0, f, D, Dstar, rmse, outcome, gap=gap, iterations=turns, atoms=atoms, spectrum=spectrum)
+        maps, codes = self._coder.run(signals)
+        spectrum = self._coder.rows(codes)
+        return Estimates(**maps._asdict(), gap=codes.gap, iterations=codes.turns, atoms=codes.used, spectrum=spectrum)
 
     def _fit_part(self, signals: NDArray[np.float32]) -> Estimates:
         options, n = self.options, len(signals)
         code = self.code(signals, self.beta, options.solver)
-        result, outcome = np.empty((5, n), np.float32), np.empty(n, np.uint8)
-        grids = (self.dictionary.D, self.dictionary.Dstar)
-        run_blocks(self.launch, decode_codes, n, code.data, code.indices, code.indptr, grids, code.scale, code.squares, signals.shape[1], result, outcome)  # fmt: skip
+        maps = Maps(*(np.empty(n, np.float32) for _ in range(5)), outcome=np.empty(n, np.uint8))
+        run_blocks(self.launch, decode_codes, n, code, self.dictionary.grids, signals.shape[1], maps)
         missed, what = ~(code.gap <= options.tolerance), Outcome.GAP
         if options.solver == "hard":
             missed, what = ~code.done, Outcome.ITERATION_LIMIT
-        outcome[missed & (outcome != Outcome.BAD_SIGNAL)] = what
-        S0, f, D, Dstar, rmse = (result[k] for k in range(5))
+        maps.outcome[missed & (maps.outcome != Outcome.BAD_SIGNAL)] = what
         data = (code.data * np.repeat(code.scale, code.atoms)).astype(np.float32)
         spectrum = Spectrum(data, code.indices, code.indptr)
         gap = code.gap.astype(np.float32)
-        return Estimates(
-            S0, f, D, Dstar, rmse, outcome, gap=gap, iterations=code.turns, atoms=code.atoms, spectrum=spectrum
-        )
+        return Estimates(**maps._asdict(), gap=gap, iterations=code.turns, atoms=code.atoms, spectrum=spectrum)
 
     def choose_beta(self, signals: NDArray[np.float32]) -> None:
         """β by the discrepancy principle: mean residual of a sample of signals (voxel, b) = noise variance.

@@ -4,133 +4,185 @@ What a voxel needs beside its signal, some 10 kB, lies in device memory, (row, v
 by side read and write neighbouring numbers, while the dictionary itself is the same for all and comes from the caches.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda
+from numpy.typing import NDArray
 
 from ivimsc.device.device_functions import as_device
-from ivimsc.device.launch import Launch, is_on_gpu
+from ivimsc.device.launch import Launch, empty_beside, is_on_gpu
 from ivimsc.device.streaming import THREADS, grid, on_device, run_chunks
+from ivimsc.estimates import Spectrum
 from ivimsc.methods.ista import decoding, duality, sparse_coding
 from ivimsc.methods.ista.active_set import Active
+from ivimsc.methods.ista.decoding import Maps
+from ivimsc.methods.ista.problem import Found, Penalty
 from ivimsc.methods.ista.pyramid import Pyramid
-from ivimsc.methods.ista.sparse_coding import Scratch
+from ivimsc.methods.ista.sparse_coding import NONE, Scratch
 from ivimsc.numerics import scaling
+from ivimsc.outcome import Outcome
 from ivimsc.physics import dictionary
+from ivimsc.physics.dictionary import Grids
 
-__all__ = ["Coder", "codes_kernel", "rows_kernel"]
+__all__ = ["Coder", "Codes", "Room", "codes_kernel", "rows_kernel"]
 
-BAD_SIGNAL, GAP = 5, 6  # estimates.Outcome
+BAD_SIGNAL, GAP = int(Outcome.BAD_SIGNAL), int(Outcome.GAP)  # the kernel takes plain numbers
 CHUNK = 2**16  # voxels: 10 kB of scratch each
-_scale_of, _scan, _excess, _code, _sort, _decode_row, _settle = (
-    as_device(f)
-    for f in (
-        scaling.scale_of,
-        duality.scan,
-        duality.excess,
-        sparse_coding._code,
-        sparse_coding._sort,
-        dictionary.decode_row,
-        decoding.settle,
-    )
-)
+_scale_of, _scan, _excess = as_device(scaling.scale_of), as_device(duality.scan), as_device(duality.excess)
+_code, _sort = as_device(sparse_coding._code), as_device(sparse_coding._sort)
+_decode_row, _settle, _put = as_device(dictionary.decode_row), as_device(decoding.settle), as_device(decoding.put)
+
+
+class Room(NamedTuple):
+    """Scratch of a chunk: the arrays of `Active` and `Scratch` for every voxel, (…, voxel) each.
+
+    numbers (3 most,): atom and chosen; floats (7 most,): x, g, step, inverse, saved and share; factor (most, most): r;
+    y .. flags: those of `Scratch`, where bits, one_bits and value_bits are the same memory as c, one and value;
+    words (flags / 8,): ones, the same for all voxels: "look at all flags".
+    """
+
+    numbers: NDArray[np.int64]
+    floats: NDArray[np.float64]
+    factor: NDArray[np.float64]
+    y: NDArray[np.float64]
+    c: NDArray[np.float64]
+    bits: NDArray[np.int64]
+    one: NDArray[np.float64]
+    one_bits: NDArray[np.int64]
+    value: NDArray[np.float64]
+    value_bits: NDArray[np.int64]
+    flags: NDArray[np.uint8]
+    words: NDArray[np.uint64]
+
+
+class Codes(NamedTuple):
+    """The codes of all voxels as `codes_kernel` leaves them.
+
+    gap, turns, used (voxel,): relative duality gap, turns taken, number of atoms in use; atom, x (most, voxel): the
+    first `used` of each are those atoms and their coefficients, in units of the signal.
+    """
+
+    gap: NDArray[np.float32]
+    turns: NDArray[np.int32]
+    used: NDArray[np.int32]
+    atom: NDArray[np.int32]
+    x: NDArray[np.float32]
 
 
 @cuda.jit(cache=True)
-def codes_kernel(
-    first, size, signals, atoms, columns, place, firsts, half, loose, lift, lifted, pairs, D, Dstar, words, beta, relative,
-    tolerance, numbers, floats, factor, y, c, bits, one, one_bits, value, value_bits, flags,
-    result, outcome, gap, turns, used, atom, x,
-):  # fmt: skip
+def codes_kernel(first, size, signals, pyramid, grids, penalty, tolerance, room, maps, codes):
     """Code and decode the voxels first .. first + size: see `sparse_coding.encode_exact` and `decoding.settle`.
 
-    atoms .. pairs: the Pyramid; D, Dstar: the grids; words: ones, "look at all flags"; numbers (3 most, chunk) .. flags:
-    scratch, where bits, one_bits, value_bits are the same memory as c, one, value. Written: result (5, voxel) S0, f, D,
-    D*, rmse; outcome, gap, turns, used (voxel,): number of atoms; atom, x (most, voxel): the first `used` of each are
-    the atoms in use and their coefficients in units of the signal.
+    signals (voxel, b); tolerance: the largest gap that is not outcome 6; room: scratch; maps, codes: written.
     """
     i = cuda.grid(1)
     if i >= size:
         return
-    v, most = first + i, atom.shape[0]
-    p = Pyramid(atoms, columns, place, firsts, half, loose, lift, lifted, pairs)
+    numbers, floats, y, atom, x = room.numbers, room.floats, room.y, codes.atom, codes.x
+    v, most, firsts = first + i, atom.shape[0], pyramid.first
     s = Active(
-        numbers[:most, i], floats[:most, i], floats[most : 2 * most, i], floats[2 * most : 3 * most, i], factor[:, :, i],
-        floats[3 * most : 4 * most, i], floats[4 * most : 5 * most, i],
+        numbers[:most, i], floats[:most, i], floats[most : 2 * most, i], floats[2 * most : 3 * most, i],
+        room.factor[:, :, i], floats[3 * most : 4 * most, i], floats[4 * most : 5 * most, i],
     )  # fmt: skip
     t = Scratch(
-        y[:, :, i], c[:, i], one[:, i], value[:, i], flags[:, i], numbers[most:, i], floats[5 * most :, i],
-        bits[:, i], one_bits[:, i], value_bits[:, i], words,
+        y[:, :, i], room.c[:, i], room.one[:, i], room.value[:, i], room.flags[:, i], numbers[most:, i],
+        floats[5 * most :, i], room.bits[:, i], room.one_bits[:, i], room.value_bits[:, i], room.words,
     )  # fmt: skip
-    largest, n_b = _scale_of(signals, v), columns.shape[0]
-    k, gap_v, squares, turns_v = 0, np.nan, np.nan, 0
+    largest, n_b = _scale_of(signals, v), pyramid.columns.shape[0]
+    k, found = NONE, Found(np.nan, np.nan, 0, True)
     if largest > 0:
         inverse = 1.0 / np.float64(largest)
         for m in range(y.shape[1]):
             y[0, m, i] = signals[v, m] * inverse if m < n_b else 0.0
-        half_beta = 0.5 * beta
-        if relative:
+        half_beta = 0.5 * penalty.beta
+        if penalty.relative:
             last, n = firsts[firsts.shape[0] - 2], firsts[firsts.shape[0] - 1]
-            _scan(p.columns, last, n - last, t.y, 0, t.c)
+            _scan(pyramid.columns, last, n - last, t.y, 0, t.c)
             half_beta *= _excess(t.bits, n - last, 0.0, t.one, t.one_bits)
-        k, gap_v, squares, turns_v = _code(s, p, t, half_beta)
+        k, found = _code(s, pyramid, t, half_beta)
         _sort(s, k)
     for j in range(k):
-        atom[j, v], x[j, v] = p.place[s.atom[j]], s.x[j] * largest
-    total, f, d, q = _decode_row(s.x, atom[:, v], 0, k, D, Dstar)
-    S0, f, d, q, rmse, ending = _settle(total, f, d, q, largest, squares, n_b, D, Dstar)
-    if ending != BAD_SIGNAL and not gap_v <= tolerance:
-        ending = GAP
-    result[0, v], result[1, v], result[2, v], result[3, v], result[4, v] = S0, f, d, q, rmse
-    outcome[v], gap[v], turns[v], used[v] = ending, gap_v, turns_v, k
+        atom[j, v], x[j, v] = pyramid.place[s.atom[j]], s.x[j] * largest
+    settled = _settle(_decode_row(s.x, atom[:, v], 0, k, grids), largest, found.squares, n_b, grids)
+    missed = settled.outcome != BAD_SIGNAL and not found.gap <= tolerance
+    _put(v, settled, GAP if missed else settled.outcome, maps)
+    codes.gap[v], codes.turns[v], codes.used[v] = found.gap, found.turns, k
 
 
 @cuda.jit(cache=True)
-def rows_kernel(used, atom, x, begins, data, indices):
-    """CSR rows from `codes_kernel`'s atoms and coefficients: data, indices (entry,); begins (voxel + 1,)."""
+def rows_kernel(codes, rows):
+    """The CSR rows of `Codes` into a `Spectrum` whose indptr is there and whose data and indices are written."""
     v = cuda.grid(1)
-    if v < used.shape[0]:
-        for j in range(used[v]):
-            data[begins[v] + j], indices[begins[v] + j] = x[j, v], atom[j, v]
+    if v < codes.used.shape[0]:
+        begin = rows.indptr[v]
+        for j in range(codes.used[v]):
+            rows.data[begin + j], rows.indices[begin + j] = codes.x[j, v], codes.atom[j, v]
 
 
 class Coder:
-    """ista (exact) on a GPU for one dictionary: its pyramid, grids (D, D*), β, relative or not, and the largest gap."""
+    """ista (exact) on a GPU for one dictionary.
 
-    def __init__(self, launch: Launch, p: Pyramid, grids, beta: float, relative: bool, tolerance: float) -> None:
-        self.launch, self.settings = launch, (float(beta), relative, tolerance)
-        most, n = min(len(p.columns), int(p.first[-1] - p.first[-2])), int(p.first[-1] - p.first[-2])
-        n_c, n_flags = max(n, int(p.first[1])), (n + 15) // 8 * 8
-        n_value = int(p.half[0] * (p.first[1] - p.half[0]))
+    Parameters
+    ----------
+    launch : where it runs
+    pyramid : of the dictionary
+    grids : of the dictionary
+    penalty : of equation (5)
+    tolerance : the largest relative gap that is not outcome 6
+    """
+
+    def __init__(self, launch: Launch, pyramid: Pyramid, grids: Grids, penalty: Penalty, tolerance: float) -> None:
+        self.launch, self.penalty, self.tolerance = launch, penalty, tolerance
+        first, tissue = pyramid.first, pyramid.half[0]
+        n = int(first[-1] - first[-2])
+        self.most = most = min(len(pyramid.columns), n)
+        n_c, n_flags, n_value = max(n, int(first[1])), (n + 15) // 8 * 8, int(tissue * (first[1] - tissue))
         with on_device(launch):
-            self.known = [cuda.to_device(np.ascontiguousarray(array)) for array in (*p, *grids)]
-            self.known.append(cuda.to_device(np.ones(n_flags // 8, np.uint64)))
-        floats = [(7 * most,), (most, most), (2, p.atoms.shape[1]), (n_c,), (1,), (n_value,)]
+            self.pyramid = Pyramid(*(cuda.to_device(np.ascontiguousarray(array)) for array in pyramid))
+            self.grids = Grids(*(cuda.to_device(np.ascontiguousarray(array)) for array in grids))
+            self.words = cuda.to_device(np.ones(n_flags // 8, np.uint64))
+        floats = [(7 * most,), (most, most), (2, pyramid.atoms.shape[1]), (n_c,), (1,), (n_value,)]
         self.scratch = [((3 * most,), np.int64), *((shape, np.float64) for shape in floats), ((n_flags,), np.uint8)]
 
-    def run(self, signals, *written) -> None:
-        """Fit signals (voxel, b) float32 into result .. x as `codes_kernel` has them, all on the same side."""
+    def run(self, signals: Any) -> tuple[Maps, Codes]:
+        """Fit signals (voxel, b) float32; what is found is on the side, host or GPU, where they are."""
+        n = len(signals)
+        kinds = [((n,), np.float32)] * 5 + [((n,), np.uint8), ((n,), np.float32), ((n,), np.int32), ((n,), np.int32)]
+        kinds += [((self.most, n), np.int32), ((self.most, n), np.float32)]
+        written = [empty_beside(self.launch, signals, *kind) for kind in kinds]
+        run_chunks(self.launch, n, [signals], written, self.scratch, self._work, chunk=CHUNK)
+        return _by_name(written)
 
-        def work(stream, start, first, size, inputs, outputs, scratch):
-            numbers, floats, factor, y, c, one, value, flags = scratch
-            views = [part for array in (c, one, value) for part in (array, array.view(np.int64))]
-            codes_kernel[grid(size, THREADS), THREADS, stream](
-                first, size, *inputs, *self.known, *self.settings, numbers, floats, factor, y, *views, flags, *outputs
-            )
+    def _work(self, stream, start, first, size, inputs, outputs, scratch) -> None:
+        """Launch the kernel for one chunk: see `streaming.Work`."""
+        numbers, floats, factor, y, c, one, value, flags = scratch
+        room = Room(
+            numbers=numbers, floats=floats, factor=factor, y=y, c=c, bits=c.view(np.int64), one=one,
+            one_bits=one.view(np.int64), value=value, value_bits=value.view(np.int64), flags=flags, words=self.words,
+        )  # fmt: skip
+        codes_kernel[grid(size, THREADS), THREADS, stream](
+            first, size, *inputs, self.pyramid, self.grids, self.penalty, self.tolerance, room, *_by_name(outputs)
+        )
 
-        run_chunks(self.launch, len(signals), [signals], written, self.scratch, work, chunk=CHUNK)
-
-    def rows(self, used, atom, x) -> tuple[Any, Any, Any]:
-        """CSR rows (data, indices, indptr) where used (voxel,), atom and x (most, voxel) are; indptr is summed on the host."""
+    def rows(self, codes: Codes) -> Spectrum:
+        """CSR rows, on the side where the codes are; their indptr is summed on the host."""
+        used = codes.used
         if not is_on_gpu(used):
-            filled = np.arange(len(atom)) < used[:, None]
-            return x.T[filled], atom.T[filled], np.concatenate([[0], np.cumsum(used, dtype=np.int64)])
+            filled = np.arange(len(codes.atom)) < used[:, None]
+            indptr = np.concatenate([[0], np.cumsum(used, dtype=np.int64)])
+            return Spectrum(codes.x.T[filled], codes.atom.T[filled], indptr)
         with on_device(self.launch):
             begins = np.concatenate([[0], np.cumsum(used.copy_to_host(), dtype=np.int64)])
             data, indices = (cuda.device_array(int(begins[-1]), dtype) for dtype in (np.float32, np.int32))
-            indptr = cuda.to_device(begins)
+            rows = Spectrum(data, indices, cuda.to_device(begins))
             if len(data):
-                rows_kernel[grid(len(used), THREADS), THREADS](used, atom, x, indptr, data, indices)
+                rows_kernel[grid(len(used), THREADS), THREADS](codes, rows)
                 cuda.synchronize()
-        return data, indices, indptr
+        return rows
+
+
+def _by_name(written: Any) -> tuple[Maps, Codes]:
+    """The arrays of `Maps` and `Codes`, which go through the GPU as one list."""
+    split = len(Maps._fields)
+    return Maps(*written[:split]), Codes(*written[split:])

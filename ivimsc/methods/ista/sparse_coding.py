@@ -15,8 +15,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ivimsc.compiling import JIT, KERNEL
-from ivimsc.methods.ista.active_set import BARE_JIT, PAD, SUM_JIT, add, append, dot, make_active, solve
-from ivimsc.methods.ista.duality import excess, largest, relative_gap, scan
+from ivimsc.methods.ista.active_set import BARE_JIT, BARE_SUM_JIT, PAD, add, append, dot, make_active, solve
+from ivimsc.methods.ista.duality import Dual, excess, largest, relative_gap, scan
+from ivimsc.methods.ista.problem import Found
 from ivimsc.numerics.scaling import scales
 
 __all__ = ["encode_exact"]
@@ -25,9 +26,8 @@ TURNS = 100  # most turns at each level; about 10 are needed in all
 PATIENCE = 40  # turns after which only the highest peak is taken in: slower, but what several at once undo stays done
 NEAR = 0.1  # peaks below this part of the highest are left for the next turn: they mostly vanish
 HIGHEST = 1.0 - 1e-9
-NONE = np.int64(
-    0
-)  # atoms in use: the number 0 as it stands is a type of its own, for which all would be compiled again
+# Atoms in use: the number 0 as it stands is a type of its own, for which all would be compiled again.
+NONE = np.int64(0)
 
 
 class Scratch(NamedTuple):
@@ -88,7 +88,7 @@ def _start(s, p, t, half_beta):
     return k
 
 
-@njit(**SUM_JIT, forceinline=True)
+@njit(**BARE_SUM_JIT, forceinline=True)
 def _residual(s, k, atoms, y):
     """Row 1 of y = row 0 - Φ x; its square."""
     for start in range(0, y.shape[1], PAD):
@@ -185,11 +185,11 @@ def _take_peaks(s, k, p, level, t, half_beta, threshold):
 
 @njit(**BARE_JIT)
 def _code(s, p, t, half_beta):
-    """Code the signal in row 0 of t.y: (k, relative gap, ||r||², turns); atoms (of the last level) and x are in s."""
+    """Code the signal in row 0 of t.y: k and how the search ended; atoms (of the last level) and x are in s."""
     y, c, lift, loose, firsts, columns, atoms = t.y, t.c, p.lift, p.loose, p.first, p.columns, p.atoms
-    bits, one, one_bits, lifted, atom, g = t.bits, t.one, t.one_bits, p.lifted, s.atom, s.g
-    yy, lift2 = dot(y, 0, y, 0), dot(lift, 0, lift, 0)
-    k, turns, gap, rr = NONE, 0, np.inf, yy
+    bits, one, one_bits, atom, g = t.bits, t.one, t.one_bits, s.atom, s.g
+    dual = Dual(half_beta, dot(y, 0, y, 0), dot(lift, 0, lift, 0), p.lifted)
+    k, turns, gap, rr = NONE, 0, np.inf, dual.yy
     for level in range(len(firsts) - 1):
         first = firsts[level]
         n = firsts[level + 1] - first
@@ -199,27 +199,31 @@ def _code(s, p, t, half_beta):
             rr = _residual(s, k, atoms, y)
             scan(columns, first, n, y, 1, c)
             delta = excess(bits, n, half_beta, one, one_bits)
-            gap = relative_gap(s, k, c, first, half_beta, delta, rr, yy, lift2, lifted)
+            gap = relative_gap(s, k, c, first, dual, delta, rr)
             if gap <= loose[level]:
                 break
             for i in range(k):
                 g[i] = c[atom[i] - first] - half_beta
             part = NEAR if turn < PATIENCE else HIGHEST
             k = solve(s, _take_peaks(s, k, p, level, t, half_beta, half_beta + part * delta))
-    return k, gap, rr, turns
+    return k, Found(gap, rr, turns, True)
 
 
 @njit(**KERNEL)
-def encode_exact(start, stop, signals, p, beta, relative, scale, atom, x, gap, squares, turns):
+def encode_exact(start, stop, signals, pyramid, penalty, atom, x, endings):
     """Code the signals start..stop, each scaled to a largest value of 1.
 
-    signals : (voxel, b) float32
-    p : Pyramid
-    beta, relative : β, or β as a part of ||Φᵀy||_∞ of each voxel
-    scale : (voxel,) float32, written: max |signal|, 0 for a bad signal
-    atom, x : (voxel, most), written: atoms in use, ascending, -1 beyond them, and their coefficients (scaled signal)
-    gap, squares, turns : (voxel,), written: relative duality gap, Σ r² (scaled signal), turns taken
+    Parameters
+    ----------
+    signals : (voxel, b) float32, in any unit
+    pyramid : Pyramid
+    penalty : Penalty
+    atom : (voxel, most) int32, written: the atoms in use, ascending, and -1 beyond them
+    x : (voxel, most) float64, written: their coefficients, in units of the scaled signal
+    endings : Endings, written
     """
+    p, beta, relative = pyramid, penalty.beta, penalty.relative
+    scale, gap, squares, turns, done = endings.scale, endings.gap, endings.squares, endings.turns, endings.done
     last, all_of_them = p.first[-2], p.first[-1] - p.first[-2]
     s, t = make_active(atom.shape[1]), _make_scratch(p, atom.shape[1])
     columns, y, place, atoms, coefficients = p.columns, t.y, p.place, s.atom, s.x
@@ -227,7 +231,7 @@ def encode_exact(start, stop, signals, p, beta, relative, scale, atom, x, gap, s
     for v in range(start, stop):
         atom[v], x[v] = -1, 0.0
         if scale[v] == 0:
-            gap[v], squares[v], turns[v] = np.nan, np.nan, 0
+            gap[v], squares[v], turns[v], done[v] = np.nan, np.nan, 0, True
             continue
         inverse = 1.0 / np.float64(scale[v])
         for m in range(len(columns)):
@@ -236,7 +240,8 @@ def encode_exact(start, stop, signals, p, beta, relative, scale, atom, x, gap, s
         if relative:
             scan(columns, last, all_of_them, y, 0, t.c)
             half_beta *= excess(t.bits, all_of_them, 0.0, t.one, t.one_bits)
-        k, gap[v], squares[v], turns[v] = _code(s, p, t, half_beta)
+        k, found = _code(s, p, t, half_beta)
+        gap[v], squares[v], turns[v], done[v] = found.gap, found.squares, found.turns, found.done
         _sort(s, k)
         for i in range(k):
             atom[v, i], x[v, i] = place[atoms[i]], coefficients[i]

@@ -9,21 +9,66 @@ would take N² of each. W is held as its transpose (b, atom), so that both produ
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from ivimsc.compiling import JIT, KERNEL
-from ivimsc.methods.ista.active_set import SUM_JIT
-from ivimsc.methods.ista.duality import FLOOR, excess, scan
+from ivimsc.methods.ista.active_set import BARE_SUM_JIT
+from ivimsc.methods.ista.duality import excess, over_cost, scan
+from ivimsc.methods.ista.problem import Found
 from ivimsc.numerics.scaling import scales
+from ivimsc.numerics.thresholds import hard, soft
 
-__all__ = ["encode_iterated", "proximal"]
+__all__ = ["FISTA", "HARD", "SOFT", "Plan", "Room", "encode_iterated", "make_room", "proximal"]
 
 CHECK = 10  # iterations from one duality gap to the next
+SOFT, FISTA, HARD = 0, 1, 2  # kinds of iteration
 
 
-@njit(**SUM_JIT)
+class Plan(NamedTuple):
+    """What is iterated, the same for all voxels.
+
+    phi (b, atom): Φ; w (b, atom): Wᵀ; threshold (atom,): λ for β = 2 where it is soft, and λ itself where it is hard;
+    lift (b,): l of `duality`; kind: SOFT, FISTA or HARD; iterations: most of them; tolerance: largest relative gap (SOFT,
+    FISTA), or largest relative change that the iterations left could still add up to (HARD).
+    """
+
+    phi: NDArray[np.float64]
+    w: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+    lift: NDArray[np.float64]
+    kind: int
+    iterations: int
+    tolerance: float
+
+
+class Room(NamedTuple):
+    """Scratch for one voxel.
+
+    point, u, last (atom,): where the step starts, H's argument (Φᵀr for a gap), the iterate before; r (1, b): residual;
+    one (1,); u_bits, one_bits: the floats u and one as integers.
+    """
+
+    point: NDArray[np.float64]
+    u: NDArray[np.float64]
+    last: NDArray[np.float64]
+    r: NDArray[np.float64]
+    one: NDArray[np.float64]
+    u_bits: NDArray[np.int64]
+    one_bits: NDArray[np.int64]
+
+
+@njit(**JIT)
+def make_room(n_b, n):
+    """Room for a signal of n_b values and a dictionary of n atoms."""
+    u, one = np.zeros(n), np.zeros(1)
+    return Room(np.zeros(n), u, np.zeros(n), np.zeros((1, n_b)), one, u.view(np.int64), one.view(np.int64))
+
+
+@njit(**BARE_SUM_JIT)
 def _residual(phi, x, y, r):
     """Put y - Φ x into r (b,)."""
     for m in range(len(y)):
@@ -35,24 +80,23 @@ def _residual(phi, x, y, r):
 
 
 @njit(**JIT)
-def _threshold(u, threshold, level, hard, x):
-    """Put H(u) into x: soft or one-sided hard threshold of u at threshold (atom,) · level."""
-    if hard:
+def _threshold(u, threshold, level, kind, x):
+    """Put H(u) into x (atom,): the threshold is threshold (atom,) · level."""
+    if kind == HARD:
         for j in range(len(u)):
-            x[j] = u[j] if u[j] >= threshold[j] * level and u[j] > 0 else u[j] * 0
+            x[j] = hard(u[j], threshold[j] * level)
     else:
         for j in range(len(u)):
-            reduced = u[j] - threshold[j] * level
-            x[j] = reduced if reduced > 0 else u[j] * 0
+            x[j] = soft(u[j], threshold[j] * level)
 
 
 @njit(**JIT)
-def _gap(phi, x, y, half_beta, lift, r, c, one):
-    """Relative duality gap of x, as in `duality`, over all atoms; (gap, ||r||²)."""
-    n = len(x)
+def _gap(plan, x, y, half_beta, room):
+    """Relative duality gap of x, as in `duality`, over all atoms; (gap, ||r||²). Room's u and r are overwritten."""
+    phi, lift, r, c, n = plan.phi, plan.lift, room.r, room.u, len(x)
     _residual(phi, x, y, r[0])
     scan(phi, 0, n, r, 0, c)
-    delta = excess(c.view(np.int64), n, half_beta, one, one.view(np.int64))
+    delta = excess(room.u_bits, n, half_beta, room.one, room.one_bits)
     shrink = half_beta / (half_beta + delta) if half_beta > 0 else 0.0
     yy, rr, total, slack, scaled, lift2, lifted = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for j in range(n):
@@ -66,21 +110,31 @@ def _gap(phi, x, y, half_beta, lift, r, c, one):
         lifted += lift[m] * (y[m] - r[0, m])  # liftᵀ Φ x
     moved = delta * delta * lift2 + slack + 2.0 * delta * lifted
     scaled += (1.0 - shrink) ** 2 * rr
-    gap = min(moved, scaled) if half_beta > 0 else moved
-    return max(gap, 0.0) / max(rr + 2.0 * half_beta * total, FLOOR * yy), rr
+    return over_cost(min(moved, scaled) if half_beta > 0 else moved, total, rr, half_beta, yy), rr
 
 
 @njit(**JIT)
-def proximal(y, phi, w, threshold, level, kind, iterations, tolerance, half_beta, lift, x, rows, r, one):
-    """Iterate on one signal until its gap (soft: kind 0, FISTA: 1) or its change (hard: 2) is within the tolerance.
+def proximal(y, plan, half_beta, x, room):
+    """Iterate on one signal until its gap (SOFT, FISTA) or its change (HARD) is within the plan's tolerance.
 
-    rows (3, atom), r (1, b), one (1,): scratch; x (atom,): written. Returns (gap, ||r||², iterations, done).
+    Parameters
+    ----------
+    y : (b,) float64, signal
+    plan : Plan
+    half_beta : β/2
+    x : (atom,) float64, written
+    room : Room, overwritten
+
+    Returns
+    -------
+    Found
     """
-    n = len(x)
-    point, u, last = rows[0], rows[1], rows[2]
+    w, threshold, kind, iterations, tolerance = plan.w, plan.threshold, plan.kind, plan.iterations, plan.tolerance
+    phi, point, u, last, r, n = plan.phi, room.point, room.u, room.last, room.r, len(x)
+    level = 1.0 if kind == HARD else half_beta
     x[:], point[:] = 0.0, 0.0
     momentum, count = 1.0, 0
-    gap, rr = _gap(phi, x, y, half_beta, lift, r, u, one)
+    gap, rr = _gap(plan, x, y, half_beta, room)
     while count < iterations:
         count += 1
         _residual(phi, point, y, r[0])
@@ -88,8 +142,8 @@ def proximal(y, phi, w, threshold, level, kind, iterations, tolerance, half_beta
         for j in range(n):
             u[j] += point[j]
             last[j] = x[j]
-        _threshold(u, threshold, level, kind == 2, x)
-        if kind == 1:
+        _threshold(u, threshold, level, kind, x)
+        if kind == FISTA:
             uphill = 0.0
             for j in range(n):
                 uphill += (point[j] - x[j]) * (x[j] - last[j])
@@ -101,44 +155,49 @@ def proximal(y, phi, w, threshold, level, kind, iterations, tolerance, half_beta
         else:
             for j in range(len(x)):
                 point[j] = x[j]
-        if kind == 2:
+        if kind == HARD:
             change, size = 0.0, 0.0
             for j in range(n):
                 change += abs(x[j] - last[j])
                 size += x[j]
             if change <= tolerance * size / iterations:  # so that all the iterations left could not move x further
-                gap, rr = _gap(phi, x, y, half_beta, lift, r, u, one)
-                return gap, rr, count, True
+                gap, rr = _gap(plan, x, y, half_beta, room)
+                return Found(gap, rr, count, True)
         elif count % CHECK == 0:
-            gap, rr = _gap(phi, x, y, half_beta, lift, r, u, one)
+            gap, rr = _gap(plan, x, y, half_beta, room)
             if gap <= tolerance:
-                return gap, rr, count, True
-    gap, rr = _gap(phi, x, y, half_beta, lift, r, u, one)
-    return gap, rr, count, kind != 2 and gap <= tolerance
+                return Found(gap, rr, count, True)
+    gap, rr = _gap(plan, x, y, half_beta, room)
+    return Found(gap, rr, count, kind != HARD and gap <= tolerance)
 
 
 @njit(**KERNEL)
-def encode_iterated(start, stop, signals, problem, beta, relative, scale, x, gap, squares, turns, done):
+def encode_iterated(start, stop, signals, plan, penalty, x, endings):
     """Code the signals start..stop as `sparse_coding.encode_exact` does, into dense x (voxel, atom) float64.
 
-    problem: (phi (b, atom), w (b, atom), threshold (atom,), lift (b,), kind, iterations, tolerance); threshold is that
-    for β = 2, hard thresholds are taken as they are. done (voxel,) bool, written: ended before the iteration limit.
+    Parameters
+    ----------
+    signals : (voxel, b) float32, in any unit
+    plan : Plan
+    penalty : Penalty
+    x : (voxel, atom) float64, written, in units of the scaled signal
+    endings : Endings, written
     """
-    phi, w, threshold, lift, kind, iterations, tolerance = problem
-    n = phi.shape[1]
-    ys, r, rows, one = np.zeros((1, len(phi))), np.zeros((1, len(phi))), np.zeros((3, n)), np.empty(1)
+    phi = plan.phi
+    scale, gap, squares, turns, done = endings.scale, endings.gap, endings.squares, endings.turns, endings.done
+    n_b, n = phi.shape
+    ys, room = np.zeros((1, n_b)), make_room(n_b, n)
     y = ys[0]
     scales(signals[start:stop], scale[start:stop])
     for v in range(start, stop):
         if scale[v] == 0:
             x[v], gap[v], squares[v], turns[v], done[v] = 0.0, np.nan, np.nan, 0, False
             continue
-        for m in range(len(y)):
+        for m in range(n_b):
             y[m] = signals[v, m] * (1.0 / np.float64(scale[v]))
-        half_beta = 0.5 * beta
-        if relative:
-            scan(phi, 0, n, ys, 0, rows[1])
-            half_beta *= excess(rows[1].view(np.int64), n, 0.0, one, one.view(np.int64))
-        level = 1.0 if kind == 2 else half_beta
-        found = proximal(y, phi, w, threshold, level, kind, iterations, tolerance, half_beta, lift, x[v], rows, r, one)
-        gap[v], squares[v], turns[v], done[v] = found
+        half_beta = 0.5 * penalty.beta
+        if penalty.relative:
+            scan(phi, 0, n, ys, 0, room.u)
+            half_beta *= excess(room.u_bits, n, 0.0, room.one, room.one_bits)
+        found = proximal(y, plan, half_beta, x[v], room)
+        gap[v], squares[v], turns[v], done[v] = found.gap, found.squares, found.turns, found.done

@@ -61,7 +61,9 @@ def test_equal_to_the_cpu(n, options, bvalues, monkeypatch):
 def test_a_tolerance_that_is_missed_is_outcome_6(monkeypatch):
     signals = phantom(2, SIX, 30, seed=5).signals
     run = on_gpu.Coder.run
-    monkeypatch.setattr(on_gpu.Coder, "run", lambda coder, *given: (setattr(coder, "settings", (*coder.settings[:2], -1.0)), run(coder, *given)))  # fmt: skip
+    monkeypatch.setattr(
+        on_gpu.Coder, "run", lambda coder, *given: (setattr(coder, "tolerance", -1.0), run(coder, *given))[1]
+    )
     assert np.all(fitted(signals, SIX, "cuda").outcome == 6)
 
 
