@@ -37,7 +37,7 @@ def refuse_existing(path: Path, force: bool) -> None:
         if path.is_dir():
             raise InputError(f"{path}: found a folder, expected the name of a file to write")
         if not force and path.exists():
-            raise InputError(f"{path}: found an existing file, expected a new name, or --force to replace it")
+            raise InputError(f"{path}: found an existing file, expected a new name, or force=True to replace it")
 
 
 def make_folder(path: Path) -> None:

@@ -72,7 +72,7 @@ def usable_cores() -> int:
 def leave_gpu(launch: Launch, why: str) -> Launch:
     """The CPU instead of a GPU that cannot do what the options ask for; an error where the GPU was asked for by name."""
     if not launch.automatic:
-        raise DeviceError(f"--device: found {launch.device}, expected cpu or auto: {why}")
+        raise DeviceError(f"device: found {launch.device}, expected cpu or auto: {why}")
     return Launch("cpu", launch.threads, [f"device: the CPU, although a GPU answers: {why}"])
 
 
@@ -89,7 +89,7 @@ def parse_device(device: str) -> tuple[str, int]:
     """Kind of a device as users name it, auto, cpu or cuda, and the number of the GPU."""
     wanted = re.fullmatch(r"(auto|cpu|cuda)(?::(\d+))?", device)
     if wanted is None or (wanted[2] and wanted[1] != "cuda"):
-        raise DeviceError(f"--device: found {device!r}, expected auto, cpu or cuda (cuda:1 for the second GPU)")
+        raise DeviceError(f"device: found {device!r}, expected auto, cpu or cuda (cuda:1 for the second GPU)")
     return wanted[1], int(wanted[2] or 0)
 
 
@@ -114,12 +114,12 @@ def choose_device(device: str = "auto", threads: int | None = None, task: str | 
     if threads is None:
         threads = cores
     if not 1 <= threads <= cores:
-        raise InputError(f"--threads: found {threads}, expected 1 to {cores} (the cores of this machine)")
+        raise InputError(f"threads: found {threads}, expected 1 to {cores} (the cores of this machine)")
     if kind == "cuda":
         return _choose_gpu(device, index, threads, task)
     names = find_gpus()[0] if kind == "auto" and task is not None else []
     if names and task in ON_CUDA:
-        notes = [f"device: cuda:0 ({names[0]}), because it answers; --device cpu for the CPU"]
+        notes = [f"device: cuda:0 ({names[0]}), because it answers; device='cpu' for the CPU"]
         return Launch("cuda:0", threads, notes, automatic=True)
     if names:
         return Launch(
@@ -131,12 +131,12 @@ def choose_device(device: str = "auto", threads: int | None = None, task: str | 
 def _choose_gpu(device: str, index: int, threads: int, task: str | None) -> Launch:
     names, reason = find_gpus()
     if not names:
-        raise DeviceError(f"--device: found {device!r}, expected a device that is there: {reason}")
+        raise DeviceError(f"device: found {device!r}, expected a device that is there: {reason}")
     if index >= len(names):
         listed = ", ".join(f"cuda:{k} ({name})" for k, name in enumerate(names))
-        raise DeviceError(f"--device: found {device!r}, expected {listed}")
+        raise DeviceError(f"device: found {device!r}, expected {listed}")
     if task is not None and task not in ON_CUDA:
-        raise DeviceError(f"--device: found {device!r} for {task}, expected cpu or auto: CUDA kernels are there for {', '.join(ON_CUDA)}")  # fmt: skip
+        raise DeviceError(f"device: found {device!r} for {task}, expected cpu or auto: CUDA kernels are there for {', '.join(ON_CUDA)}")  # fmt: skip
     return Launch(f"cuda:{index}", threads, [f"device: cuda:{index} ({names[index]})"])
 
 

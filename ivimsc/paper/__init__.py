@@ -40,7 +40,7 @@ def run_paper(name: str, setting: Setting, say: Callable[[str], None] = print) -
     wanted = list(EXPERIMENTS) if name == "all" else [name]
     todo = [one for one in wanted if not is_done(one, setting)]  # refuses before any work
     for one in set(wanted) - set(todo):
-        say(f"{one}: there already; --force makes it again")
+        say(f"{one}: there already; force=True makes it again")
     runs = Runs(setting, say)
     written = []
     for one in todo:

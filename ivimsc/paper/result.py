@@ -44,7 +44,7 @@ def is_done(name: str, setting: Setting) -> bool:
         return False
     if command(name, setting) not in page.read_text(encoding="utf-8"):
         raise InputError(
-            f"{page}: found the result of another scale or number of seeds, expected none: --force overwrites it"
+            f"{page}: found the result of another scale or number of seeds, expected none: force=True overwrites it"
         )
     return True
 

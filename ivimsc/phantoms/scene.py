@@ -90,7 +90,7 @@ def make_scene(
     axes, geometry = space
     if not canvas.labels.any():
         text = ",".join(str(n) for n in geometry.shape)
-        raise InputError(f"--shape: found {text}, in which no voxel's centre meets the organ; expected a finer matrix")
+        raise InputError(f"shape: found {text}, in which no voxel's centre meets the organ; expected a finer matrix")
     index = np.argwhere(canvas.labels.T)[:, ::-1].astype(np.int32)  # x fastest, as in a NIfTI file
     places = tuple(index.T)
     points, tissue = tuple(axis[places] for axis in axes), canvas.labels[places]

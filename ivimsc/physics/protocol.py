@@ -117,7 +117,7 @@ def _notes(members: list[NDArray], bvalues: NDArray, repeats: NDArray) -> list[s
     return notes
 
 
-def select_bvalues(available: NDArray, wanted: ArrayLike, source: str = "--bvalues") -> NDArray[np.intp]:
+def select_bvalues(available: NDArray, wanted: ArrayLike, source: str = "bvalues") -> NDArray[np.intp]:
     """Places in `available` (b,) of the b-values `wanted` [s/mm²], ascending and distinct.
 
     A wanted value means the nearest shell within the jitter that a shell may have (5 %, at most 5 s/mm²).
@@ -165,7 +165,7 @@ def read_bval(path: str | Path) -> NDArray[np.float64]:
     return _numbers(text.split(), str(path))
 
 
-def parse_bvalues(text: str, source: str = "--bvalues") -> NDArray[np.float64]:
+def parse_bvalues(text: str, source: str = "bvalues") -> NDArray[np.float64]:
     """b-values [s/mm²] of an option, apart by commas or blanks: ``20,50,150``."""
     return _numbers(text.replace(",", " ").split(), source)
 

@@ -63,8 +63,8 @@ class Journal:
         refuse_existing(self.target, force)
         if not (resume or force) and (self.part.exists() or self.journal.exists()):
             raise InputError(
-                f"{self.part}: found the part file of an interrupted fit, expected none: --resume goes on with it, "
-                "--force starts anew"
+                f"{self.part}: found the part file of an interrupted fit, expected none: resume=True goes on with it, "
+                "force=True starts anew"
             )
         self._header = json.loads(to_json(dict(header)))
         self.records: list[Record] = []
@@ -159,7 +159,9 @@ class Journal:
         for key in sorted(mine.keys() | found.keys()):
             if mine.get(key) != found.get(key):
                 was, now = (_short(header.get(key)) for header in (found, mine))
-                raise InputError(f"{self.part}: found {key} {was}, expected {now} as in this fit; --force starts anew")
+                raise InputError(
+                    f"{self.part}: found {key} {was}, expected {now} as in this fit; force=True starts anew"
+                )
 
     def _holds(self, record: Any) -> bool:
         """Whether a line of the journal is a record that follows the last one and whose bytes are all there."""
