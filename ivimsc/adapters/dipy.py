@@ -119,6 +119,6 @@ class IvimFit:
         bvalues = self.model.bvalues if gtab is None else _bvalues(gtab)
         e = self.estimates
         signals = np.zeros((*self.mask.shape, len(bvalues)))
-        f, Dstar = (0.0, 0.0) if e.f is None else (e.f, e.Dstar)
+        f, Dstar = (0.0, 0.0) if e.f is None or e.Dstar is None else (e.f, e.Dstar)
         signals[self.mask] = simulate_signals(e.S0, f, e.D, Dstar, bvalues)
         return signals

@@ -25,7 +25,17 @@ EXPERIMENTS = {
 
 
 def run_paper(name: str, setting: Setting, say: Callable[[str], None] = print) -> list[Path]:
-    """Run the experiment `name`, or all of them; return the files.
+    """Run an experiment, or all of them.
+
+    Parameters
+    ----------
+    name : one of `EXPERIMENTS`, or "all"
+    setting : what it is run with
+    say : takes the lines that tell what is done
+
+    Returns
+    -------
+    the files that were written
 
     Raises
     ------

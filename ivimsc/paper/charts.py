@@ -22,6 +22,12 @@ def draw_errors(path: Path, lines: Sequence[Line], title: str) -> None:
     """A panel for each of f, D, D*: a row of dots for every row of the table, on a logarithmic axis of squared error.
 
     Filled: noisy test signals; open: noise-free; cross: the paper's figure.
+
+    Parameters
+    ----------
+    path : PNG file to write
+    lines : of the experiment's table
+    title : above the picture
     """
     names = list(dict.fromkeys(line.row for line in lines if not line.row.startswith("smallest possible, b")))
     figure, panels = new_figure(1, 3, (14, 1.9 + 0.40 * len(names)), sharey=True)

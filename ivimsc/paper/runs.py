@@ -158,7 +158,7 @@ class Runs:
             _write_json(folder / "run.json", {"speed": speed})
             self.say(f"fitted {cohort}{' without noise' if clean else ''} by {method}{_about(bvalues, settings)}: {speed:,.0f} voxels per s of CPU")  # fmt: skip
         with EstimateStore(path) as estimates:
-            values = _columns(dict(estimates.read().items()))
+            values = _columns({key: estimates[key] for key in KEYS if key in estimates.keys})
         return Fitted(values, json.loads((folder / "run.json").read_text(encoding="utf-8"))["speed"])
 
     def bounds(self, cohort: str, clean: bool, bvalues: BValues, chunks: int = CHUNKS) -> Bounds:

@@ -94,6 +94,7 @@ def make(shape: tuple[int, int, int] | None, seed: int, name: str) -> Scene:
     ----------
     shape : matrix of the stack (x, y, scans × slices); a coarser matrix has fewer voxels in proportion
     seed : keys organs and parameters
+    name : one of `COHORTS`
 
     Raises
     ------
