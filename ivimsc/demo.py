@@ -37,7 +37,18 @@ class ErrorRow(NamedTuple):
 
 
 def run_demo(out: Path, seed: int = 0, force: bool = False, say: Callable[[str], None] = print) -> Path:
-    """Simulate, fit, write maps, picture and table into the folder `out`; return the picture's path.
+    """Simulate the placenta phantom, fit it, and write maps, picture and table.
+
+    Parameters
+    ----------
+    out : folder of the results; made if it is not there
+    seed : keys the phantom and its noise
+    force : replace the results of an earlier demo
+    say : takes the lines that tell what was done
+
+    Returns
+    -------
+    path of the picture
 
     Raises
     ------
@@ -49,7 +60,7 @@ def run_demo(out: Path, seed: int = 0, force: bool = False, say: Callable[[str],
     store, picture, table = out / "placenta.h5", out / "placenta.png", out / "placenta_errors.csv"
     for path in (store, picture, table):
         if path.exists() and not force:
-            raise InputError(f"{path}: found the result of an earlier demo, expected none: --force overwrites it")
+            raise InputError(f"{path}: found the result of an earlier demo, expected none: force=True overwrites it")
     out.mkdir(parents=True, exist_ok=True)
     n = write_phantom(store, "placenta", snr=SNR, seed=seed, force=force)
     say(f"simulated the placenta phantom: {n:,} voxels, SNR {SNR:g}, seed {seed}: {store}")
@@ -75,6 +86,16 @@ def error_table(voxels: VoxelStore, fits: dict[str, Estimates], sigma: float) ->
 
     The constant guess is the mean of the truth over the tissue: a method that is worse than that has learned nothing
     from the data. The bound's "RMSE" and median are those of an unbiased estimate that reaches it in every voxel.
+
+    Parameters
+    ----------
+    voxels : open store with truth and tissues
+    fits : method name -> estimates (voxel,)
+    sigma : noise standard deviation, in the unit of the signal
+
+    Returns
+    -------
+    a row for each of f, D and D* that a method has, in display units
     """
     rows = []
     truth = voxels.truth
@@ -93,7 +114,9 @@ def error_table(voxels: VoxelStore, fits: dict[str, Estimates], sigma: float) ->
             deviation = bound[:, i] * scale
             rows.append(ErrorRow(name, "Cramér-Rao bound", *about, 0.0, float(np.sqrt(np.mean(deviation**2))), float(np.median(deviation) * BRIGHT), 0))  # fmt: skip
             for method, estimates in fits.items():
-                rows.append(_row(name, method, about, (getattr(estimates, p.code)[inside] - true[p.key]) * scale))
+                found = getattr(estimates, p.code)
+                if found is not None:
+                    rows.append(_row(name, method, about, (found[inside] - true[p.key]) * scale))
     return rows
 
 

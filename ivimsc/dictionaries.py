@@ -96,20 +96,19 @@ def compare_dictionaries(learned: Dictionary) -> Comparison:
 
 def draw_comparison(comparison: Comparison, path: Path, force: bool = False) -> None:
     """A picture: some atoms over b, fixed and learned; and where every learned atom sits on the axis of diffusivities."""
-    import matplotlib
+    import matplotlib  # loaded only where something is drawn
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from ivimsc.figures import bare, new_figure, save
 
     fixed, learned = comparison.fixed, comparison.learned
     half, grid = len(fixed.D), np.concatenate([fixed.D, fixed.Dstar]) * 1e3
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    figure, (left, right) = new_figure(1, 2, (11, 4.4))
     picks = np.unique(
         np.concatenate(
             [np.linspace(half // 3, half - 1, 4).astype(int), np.linspace(half, len(grid) - 1, 4).astype(int)]
         )
     )
-    colours = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(picks)))
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.92, len(picks)))
     b = np.linspace(0, fixed.bvalues[-1], 300)
     for colour, j in zip(colours, picks, strict=True):
         left.plot(
@@ -139,8 +138,6 @@ def draw_comparison(comparison: Comparison, path: Path, force: bool = False) -> 
     right.set_ylim(grid[0] / 2, 6 * grid[-1])
     right.legend(fontsize=8, frameon=False)
     for axes in (left, right):
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
+        bare(axes)
     with written_whole(path, force) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
-    plt.close(figure)
+        save(figure, temporary)

@@ -19,7 +19,20 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def told(path: str | Path, expected: str = "a place that can be written to") -> Iterator[None]:
-    """Turn an OSError about `path` into the one line that a user sees (InputError, or IvimscError for a full disk)."""
+    """Turn an OSError into the one line that a user sees; use as a context manager.
+
+    Parameters
+    ----------
+    path : the file or folder that the error is about
+    expected : what it should have been
+
+    Raises
+    ------
+    InputError
+        for what the user can mend: a missing file, a folder that cannot be written to
+    IvimscError
+        for a full disk and errors of the hardware
+    """
     try:
         yield
     except OSError as error:
@@ -32,16 +45,37 @@ def told(path: str | Path, expected: str = "a place that can be written to") -> 
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raise InputError if `path` is there and `force` is not given, or if it is a folder."""
+    """Refuse to overwrite a file.
+
+    Parameters
+    ----------
+    path : file to write
+    force : it may be replaced
+
+    Raises
+    ------
+    InputError
+        if it is there (without `force`), or is a folder
+    """
     with told(path):
         if path.is_dir():
             raise InputError(f"{path}: found a folder, expected the name of a file to write")
         if not force and path.exists():
-            raise InputError(f"{path}: found an existing file, expected a new name, or --force to replace it")
+            raise InputError(f"{path}: found an existing file, expected a new name, or force=True to replace it")
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder `path` where there is none; raise InputError if it is a file or cannot be written to."""
+    """Make a folder where there is none.
+
+    Parameters
+    ----------
+    path : the folder; those above it are made too
+
+    Raises
+    ------
+    InputError
+        if it is a file or cannot be written to
+    """
     with told(path, "a folder that can be written to"):
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
@@ -49,7 +83,7 @@ def make_folder(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until the content of `path` is on disk."""
+    """Wait until the content of the file `path` is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -59,7 +93,16 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def written_together(paths: Sequence[Path], force: bool = False) -> Iterator[list[Path]]:
-    """Temporary names for `paths`, renamed to them when the block ends well, and removed when it does not.
+    """Write several files, all of them or none; use as a context manager.
+
+    Parameters
+    ----------
+    paths : the files
+    force : replace files of the same names
+
+    Yields
+    ------
+    temporary names beside them, renamed to `paths` when the block ends well, and removed when it does not
 
     Raises
     ------
@@ -87,7 +130,17 @@ def written_together(paths: Sequence[Path], force: bool = False) -> Iterator[lis
 
 @contextmanager
 def written_whole(path: str | Path, force: bool = False) -> Iterator[Path]:
-    """As `written_together`, for one file."""
+    """Write one file, whole or not at all; use as a context manager, as `written_together`.
+
+    Parameters
+    ----------
+    path : the file
+    force : replace a file of the same name
+
+    Yields
+    ------
+    a temporary name beside it
+    """
     with written_together([Path(path)], force) as (temporary,):
         yield temporary
 

@@ -34,7 +34,9 @@ def gold_standard(
     out : folder of the results
     planar : register every slice in its plane
     snr, seed : of the simulated noise
+    force : replace files of the same names
     settings : options of `bayes`
+    say : takes the lines that tell what was done
 
     Returns
     -------

@@ -55,7 +55,8 @@ def write_maps(
     Returns
     -------
     list of Path
-        the maps, in the order s0, f, d, dstar, rmse, outcome, then what the method has besides
+        the maps, in the order s0, f, d, dstar, rmse, outcome, then what the method has besides; maps that it does not
+        have are not written
 
     Raises
     ------
@@ -81,12 +82,34 @@ def write_maps(
 
 
 def map_paths(out: str | Path, stem: str, method: str, keys: Iterable[str] = MAP_KEYS) -> list[Path]:
-    """Where `write_maps` puts the maps `keys`: known before a fit, which can then refuse to start."""
+    """Where `write_maps` puts its maps: known before a fit, which can then refuse to start.
+
+    Parameters
+    ----------
+    out : folder of the maps
+    stem : how the names begin
+    method : name of the method
+    keys : of the maps, in the order wanted; default: all that a method may have
+
+    Returns
+    -------
+    a path for every key
+    """
     return [Path(out) / f"{stem}_model-ivim_desc-{method}_param-{key}_dwimap.nii.gz" for key in keys]
 
 
 def map_stem(path: str | Path, method: str = "") -> str:
-    """The beginning of map names: the file's name without .nii, .nii.gz or .h5, ``_<method>`` and ``_dwi`` at its end."""
+    """The beginning of map names, from the name of what was fitted.
+
+    Parameters
+    ----------
+    path : NIfTI series, voxel store or estimate store
+    method : the method of an estimate store, which its name ends in
+
+    Returns
+    -------
+    the file's name without .nii, .nii.gz or .h5, ``_<method>`` and ``_dwi`` at its end
+    """
     name = Path(path).name.removesuffix(".gz").removesuffix(".nii").removesuffix(".h5")
     if method:
         name = name.removesuffix(f"_{method}")

@@ -95,14 +95,11 @@ def write_spectra(estimates: Path, out: Path, labels: Path | None = None, force:
 
 def _draw(spectra: dict[str, NDArray], d: NDArray, p: NDArray, path: Path) -> None:
     """Amplitude against diffusivity, a row per region; atoms summed into 48 logarithmic bins so that grids compare."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from ivimsc.figures import bare, new_figure, save  # matplotlib is loaded only where something is drawn
 
     low = max(min(d[d > 0].min(), p.min()), 1e-2)
     edges = np.geomspace(low * 0.999, max(d.max(), p.max()) * 1.001, 49)
-    figure, axes = plt.subplots(len(spectra), 1, figsize=(8, 1.2 + 1.5 * len(spectra)), sharex=True, squeeze=False, layout="constrained")  # fmt: skip
+    figure, axes = new_figure(len(spectra), 1, (8, 1.2 + 1.5 * len(spectra)), sharex=True, squeeze=False)
     for row, (name, values) in zip(axes[:, 0], spectra.items(), strict=True):
         parts = (
             (np.maximum(d, low), values[: len(d)], "#2a788e", "tissue (D)"),
@@ -114,8 +111,6 @@ def _draw(spectra: dict[str, NDArray], d: NDArray, p: NDArray, path: Path) -> No
         row.set_ylabel("% of S0 per bin", fontsize=8)
         row.set_title(name, fontsize=9, loc="left")
         row.legend(frameon=False, fontsize=8, loc="upper right")
-        for side in ("top", "right"):
-            row.spines[side].set_visible(False)
+        bare(row)
     axes[-1, 0].set_xlabel("D, D* [µm²/ms]")
-    figure.savefig(path, dpi=110, format="png")
-    plt.close(figure)
+    save(figure, path)

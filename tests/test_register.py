@@ -160,7 +160,7 @@ class TestCommand:
 def test_too_few_slices_and_other_bad_images_are_errors():
     good = np.ones((20, 20, 5, 3), np.float32)
     for images, says in (
-        (good[:, :, :3], "--planar"),
+        (good[:, :, :3], "planar=True"),
         (good[..., :1], "at least 2 images"),
         (good[:8], "16 × 16"),
         (good * np.nan, "NaN"),

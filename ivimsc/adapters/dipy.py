@@ -36,9 +36,21 @@ class IvimModel:
         self.method, self.options = method, options
 
     def fit(self, data: ArrayLike, mask: ArrayLike | None = None) -> "IvimFit":
-        """Fit data (…, b); voxels outside `mask` (…) hold 0 and outcome 0.
+        """Fit a volume, or any other array of signals.
 
-        Raises InputError where the shapes do not fit together.
+        Parameters
+        ----------
+        data : (…, b), in the order of the gradient table
+        mask : (…); voxels outside hold 0 and outcome 0. Default: all are fitted
+
+        Returns
+        -------
+        IvimFit
+
+        Raises
+        ------
+        InputError
+            where the shapes do not fit together
         """
         data = np.asarray(data)
         inside = np.ones(data.shape[:-1], bool) if mask is None else np.asarray(mask, dtype=bool)
@@ -55,7 +67,10 @@ class IvimFit:
     def __init__(self, model: IvimModel, estimates: Estimates, mask: NDArray[np.bool_]) -> None:
         self.model, self.estimates, self.mask = model, estimates, mask
 
-    def _volume(self, values: NDArray) -> NDArray:
+    def _volume(self, code: str) -> NDArray:
+        values = getattr(self.estimates, code)
+        if values is None:
+            raise InputError(f"{code}: found none, expected a method that fits it: {self.model.method} does not")
         volume = np.zeros(self.mask.shape, values.dtype)
         volume[self.mask] = values
         return volume
@@ -63,27 +78,27 @@ class IvimFit:
     @property
     def S0_predicted(self) -> NDArray:
         """S0 (…), in the unit of the data."""
-        return self._volume(self.estimates.S0)
+        return self._volume("S0")
 
     @property
     def perfusion_fraction(self) -> NDArray:
         """Perfusion fraction f (…)."""
-        return self._volume(self.estimates.f)
+        return self._volume("f")
 
     @property
     def D_star(self) -> NDArray:
         """Pseudo-diffusivity D* (…) [mm²/s]."""
-        return self._volume(self.estimates.Dstar)
+        return self._volume("Dstar")
 
     @property
     def D(self) -> NDArray:
         """Tissue diffusivity D (…) [mm²/s]."""
-        return self._volume(self.estimates.D)
+        return self._volume("D")
 
     @property
     def outcome(self) -> NDArray[np.uint8]:
         """`ivimsc.Outcome` codes (…); 0 outside the mask."""
-        return self._volume(self.estimates.outcome)
+        return self._volume("outcome")
 
     @property
     def model_params(self) -> NDArray:
@@ -91,9 +106,19 @@ class IvimFit:
         return np.stack([self.S0_predicted, self.perfusion_fraction, self.D_star, self.D], axis=-1)
 
     def predict(self, gtab: Any = None) -> NDArray:
-        """Signals (…, b) of the fitted parameters, for the model's gradient table or another; 0 outside the mask."""
+        """Signals of the fitted parameters; of a method without f and D*, those of S0 and D alone.
+
+        Parameters
+        ----------
+        gtab : dipy GradientTable, or b-values (b,) in s/mm²; default: the model's own
+
+        Returns
+        -------
+        (…, b) in the unit of the data; 0 outside the mask
+        """
         bvalues = self.model.bvalues if gtab is None else _bvalues(gtab)
         e = self.estimates
         signals = np.zeros((*self.mask.shape, len(bvalues)))
-        signals[self.mask] = simulate_signals(e.S0, e.f, e.D, e.Dstar, bvalues)
+        f, Dstar = (0.0, 0.0) if e.f is None or e.Dstar is None else (e.f, e.Dstar)
+        signals[self.mask] = simulate_signals(e.S0, f, e.D, Dstar, bvalues)
         return signals

@@ -53,14 +53,45 @@ class IvimscAlgorithm:
             self.options["split"] = float(np.atleast_1d(thresholds)[0])
 
     def ivim_fit(self, signals: ArrayLike, bvalues: ArrayLike | None = None) -> dict[str, float]:
-        """Fit one voxel, signals (b,): {"f", "Dp", "D"} as floats, Dp and D in mm²/s; NaN where it cannot be fitted."""
+        """Fit one voxel.
+
+        Parameters
+        ----------
+        signals : (b,)
+        bvalues : (b,) in s/mm²; default: those of the algorithm
+
+        Returns
+        -------
+        {"f", "Dp", "D"} as floats, as far as the method has them, Dp and D in mm²/s; NaN where it cannot be fitted
+
+        Raises
+        ------
+        InputError
+            where there are no b-values, or not as many as signals
+        """
         fitted = self.ivim_fit_full_volume(np.asarray(signals)[None], bvalues)
         return {key: float(values[0]) for key, values in fitted.items()}
 
     def ivim_fit_full_volume(self, signals: ArrayLike, bvalues: ArrayLike | None = None) -> dict[str, NDArray]:
-        """Fit signals (…, b): {"f", "Dp", "D"}, each (…), Dp and D in mm²/s."""
+        """Fit many voxels.
+
+        Parameters
+        ----------
+        signals : (…, b)
+        bvalues : (b,) in s/mm²; default: those of the algorithm
+
+        Returns
+        -------
+        {"f", "Dp", "D"}, each (…), as far as the method has them, Dp and D in mm²/s; NaN where it cannot be fitted
+
+        Raises
+        ------
+        InputError
+            where there are no b-values, or not as many as signals
+        """
         bvalues = self.bvalues if bvalues is None else bvalues
         if bvalues is None:
             raise InputError("bvalues: found none, expected b-values [s/mm²] here or when the algorithm was made")
         estimates = fit_signals(signals, bvalues, self.method, **self.options)
-        return {"f": estimates.f, "Dp": estimates.Dstar, "D": estimates.D}
+        found = {"f": estimates.f, "Dp": estimates.Dstar, "D": estimates.D}
+        return {key: values for key, values in found.items() if values is not None}

@@ -7,11 +7,14 @@ the voxels have a bad signal; 130 interrupted. Heavy imports happen inside the c
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.main import get_command
 
 from ivimsc import __version__
 from ivimsc.cli import compare, demo, dictionary, fit, info, paper, register, simulate, stores, train
+from ivimsc.cli.words import error_in_options
 from ivimsc.errors import InputError, IvimscError
 
 __all__ = ["app", "main"]
@@ -38,14 +41,23 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code."""
+    """Run a command line.
+
+    Parameters
+    ----------
+    argv : its words, without the name of the program; default: those of this process
+
+    Returns
+    -------
+    the exit code, see the module
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        words = list(sys.argv[1:] if argv is None else argv)
         code = app(args=words or ["--help"], prog_name="ivimsc", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except InputError as error:
-        return _tell(str(error), 2)
+        return _tell(error_in_options(str(error), _parameters(words), words), 2)
     except UsageError as error:
         return _tell(_usage(error), 2)
     except (ClickException, IvimscError) as error:
@@ -59,6 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _tell(f"not enough memory: {error}", 1)
     except KeyboardInterrupt:
         return _tell("interrupted", 130)
+
+
+def _parameters(words: Sequence[str]) -> Sequence[Any]:
+    """The parameters of the command that these words call."""
+    commands = get_command(app).commands
+    return next((commands[word].params for word in words if word in commands), ())
 
 
 def _usage(error: Exception) -> str:

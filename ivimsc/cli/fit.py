@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def fit(
+    context: typer.Context,
     input: Path = typer.Argument(..., metavar="INPUT", help="NIfTI series (.nii, .nii.gz) or voxel store (.h5)."),
     method: str = typer.Option("nlls", help="Method: see the README or `ivimsc info` for the list."),
     out: Path = typer.Option(..., metavar="DIR", help="Folder for the estimate store and the maps."),
@@ -27,24 +28,23 @@ def fit(
     force: bool = typer.Option(False, "--force", help="Overwrite earlier results of this method."),
     no_maps: bool = typer.Option(False, "--no-maps", help="Write the estimate store alone."),
     model: str = typer.Option(None, metavar="FILE", help="Trained model (.safetensors) for scdnn, mlp and ivimnet."),
-    set: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Option of the method; may be repeated."),
+    settings: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Option of the method; may be repeated."),
     chunk: int = typer.Option(None, hidden=True),
 ) -> int:
     """Fit the IVIM model to a series or a store: estimate store and NIfTI maps."""
     from ivimsc.cli.show import outcome_lines, progress, settings_of
+    from ivimsc.cli.words import in_options
     from ivimsc.fit import FitJob, fit_file
     from ivimsc.physics.protocol import parse_bvalues
 
-    settings = settings_of(set)
-    if model is not None:
-        settings["model"] = model
+    chosen = settings_of(settings) | ({} if model is None else {"model": model})
     wanted = None if bvalues is None else parse_bvalues(bvalues)
     job = FitJob(
-        input, method, out, bval, bvec, mask, wanted, device, threads, resume, force, not no_maps, settings, chunk
+        input, method, out, bval, bvec, mask, wanted, device, threads, resume, force, not no_maps, chosen, chunk
     )
     try:
         with progress(f"fit {method}") as advance:
-            done = fit_file(job, advance, lambda note: print(note, flush=True))
+            done = fit_file(job, advance, lambda note: print(in_options(note, context.command.params), flush=True))
     except KeyboardInterrupt:
         kept = "the finished voxels are kept: the same command with --resume goes on"
         print(f"ivimsc: interrupted; {kept}", file=sys.stderr)

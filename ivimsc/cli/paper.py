@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
 
 
 def paper(
+    context: typer.Context,
     name: str = typer.Argument(..., metavar="NAME", help="table1, table2, table3, fig2, fig3, fig4, learning or all."),
     out: Path = typer.Option(..., metavar="DIR", help="Folder for tables and figures."),
     work: Path = typer.Option(None, metavar="DIR", help="Folder for stores, models and fits (default: work in --out)."),
@@ -22,8 +23,12 @@ def paper(
     force: bool = typer.Option(False, "--force", help="Write tables and figures again; finished runs are kept."),
 ) -> None:
     """Rerun the paper's tables and figures on synthetic cohorts, beside the smallest possible error; resumable."""
+    from ivimsc.cli.words import in_options
     from ivimsc.paper import Setting, run_paper
 
+    def say(line: str) -> None:
+        print(in_options(line, context.command.params), flush=True)
+
     setting = Setting(out, work, scale, seeds, threads, force)
-    for path in run_paper(name, setting, say=lambda line: print(line, flush=True)):
+    for path in run_paper(name, setting, say):
         print(f"written: {path}")

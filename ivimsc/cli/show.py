@@ -9,7 +9,17 @@ __all__ = ["outcome_lines", "progress", "settings_of", "tuple_of"]
 
 @contextmanager
 def progress(label: str, unit: str = "voxels") -> Iterator[Callable[[int, int], None]]:
-    """A function (done, total) that shows how far the work is; on stderr, so that stdout holds results alone."""
+    """Show how far the work is, on stderr, so that stdout holds results alone; use as a context manager.
+
+    Parameters
+    ----------
+    label : what is done
+    unit : what is counted
+
+    Yields
+    ------
+    a function to call with (done, in all): it moves a bar on a terminal, and prints a line per tenth elsewhere
+    """
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -32,13 +42,36 @@ def progress(label: str, unit: str = "voxels") -> Iterator[Callable[[int, int], 
 
 
 def outcome_lines(outcomes: dict) -> list[str]:
-    """One line per outcome that occurred: share, code and sentence."""
+    """How the voxels ended, in lines.
+
+    Parameters
+    ----------
+    outcomes : outcome -> number of voxels
+
+    Returns
+    -------
+    a line for each outcome: share, code and sentence
+    """
     total = max(sum(outcomes.values()), 1)
     return [f"{100 * n / total:6.2f} %  outcome {int(o)}: {o.sentence}" for o, n in sorted(outcomes.items())]
 
 
 def settings_of(pairs: list[str]) -> dict[str, str]:
-    """The options given as ``--set KEY=VALUE``."""
+    """The options given as ``--set KEY=VALUE``.
+
+    Parameters
+    ----------
+    pairs : ``KEY=VALUE`` each
+
+    Returns
+    -------
+    value, as text, by key
+
+    Raises
+    ------
+    InputError
+        for a pair without a key or without ``=``
+    """
     from ivimsc.errors import InputError
 
     settings = {}
@@ -51,7 +84,24 @@ def settings_of(pairs: list[str]) -> dict[str, str]:
 
 
 def tuple_of(text: str | None, kind: type, count: int, option: str) -> tuple | None:
-    """``"64,64,5"`` as a tuple of `count` numbers."""
+    """The numbers of an option such as ``--shape 64,64,5``.
+
+    Parameters
+    ----------
+    text : of the option; None where it is not given
+    kind : of the numbers, int or float
+    count : how many
+    option : its name, for errors
+
+    Returns
+    -------
+    the numbers, or None where the option is not given
+
+    Raises
+    ------
+    InputError
+        for anything but `count` numbers
+    """
     from ivimsc.errors import InputError
 
     if text is None:

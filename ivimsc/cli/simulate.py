@@ -13,8 +13,9 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    phantom: str = typer.Option(
-        None, help="uniform, placenta, brain, abdomen, cohort-train, cohort-test or cohort-3t."
+    context: typer.Context,
+    name: str = typer.Option(
+        None, "--phantom", help="uniform, placenta, brain, abdomen, cohort-train, cohort-test or cohort-3t."
     ),
     source: Path = typer.Option(
         None, "--from", metavar="ESTIMATES.h5", help="Fitted maps as truth, instead of a phantom."
@@ -33,32 +34,33 @@ def simulate(
 ) -> None:
     """Simulate a phantom, or fitted maps: signals with noise, and their truth."""
     from ivimsc.cli.show import tuple_of
+    from ivimsc.cli.words import in_options
     from ivimsc.device.launch import choose_device
     from ivimsc.errors import InputError
     from ivimsc.physics.protocol import parse_bvalues
     from ivimsc.simulate import write_from_estimates, write_nifti, write_phantom
     from ivimsc.store import VoxelStore
 
-    if (phantom is None) == (source is None):
+    if (name is None) == (source is None):
         raise InputError(
-            f"simulate: found {'neither' if phantom is None else 'both'} --phantom and --from, expected one of them"
+            f"simulate: found {'neither' if name is None else 'both'} --phantom and --from, expected one of them"
         )
     if source is not None and (voxels is not None or shape is not None or nifti is not None):
         raise InputError("simulate: found --voxels, --shape or --nifti with --from, expected them with --phantom alone")
     launch = choose_device(device, threads, "simulate")
     for note in launch.notes:
-        print(note, flush=True)
+        print(in_options(note, context.command.params), flush=True)
     if source is not None:
         chosen = None if bvalues is None else parse_bvalues(bvalues)
         n = write_from_estimates(out, source, chosen, snr, seed, noise, launch=launch, force=force)
         print(f"{n:,} voxels: {out}")
         return
-    series = None if nifti is None else nifti / f"{phantom}_dwi.nii.gz"
+    series = None if nifti is None else nifti / f"{name}_dwi.nii.gz"
     if series is not None and series.exists() and not force:
         raise InputError(f"{series}: found the series of an earlier run, expected none: --force overwrites it")
     wanted = None if bvalues is None else parse_bvalues(bvalues)
     n = write_phantom(
-        out, phantom, wanted, snr, seed, noise, voxels=voxels, shape=tuple_of(shape, int, 3, "--shape"),
+        out, name, wanted, snr, seed, noise, voxels=voxels, shape=tuple_of(shape, int, 3, "--shape"),
         launch=launch, force=force,
     )  # fmt: skip
     print(f"{n:,} voxels: {out}")

@@ -25,7 +25,7 @@ def train(
     resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted training."),
     force: bool = typer.Option(False, "--force", help="Overwrite an earlier model."),
     tensorboard: Path = typer.Option(None, metavar="DIR", help="Write losses for TensorBoard here."),
-    set: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Option of network, schedule or data."),
+    settings: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Option of network, schedule or data."),
 ) -> int:
     """Train a network on voxel stores and write its model file."""
     from ivimsc.cli.show import settings_of
@@ -34,7 +34,18 @@ def train(
 
     wanted = None if bvalues is None else parse_bvalues(bvalues)
     job = TrainJob(
-        name, stores or [], out, wanted, epochs, seed, device, threads, resume, force, settings_of(set), tensorboard
+        name,
+        stores or [],
+        out,
+        wanted,
+        epochs,
+        seed,
+        device,
+        threads,
+        resume,
+        force,
+        settings_of(settings),
+        tensorboard,
     )
     try:
         done = train_file(job, say=lambda line: print(line, flush=True))

@@ -51,7 +51,17 @@ class Bound:
     def mean(
         self, which: str, inside: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The bound (3,) and its Monte-Carlo standard error, over the tested voxels `inside` (voxel,)."""
+        """The bound over some of the tested voxels.
+
+        Parameters
+        ----------
+        which : "noisy" or "noise_free"
+        inside : (voxel,) bool, of all voxels of the store; None: all
+
+        Returns
+        -------
+        the bound (3,) of f, D, D* [1, (mm²/s)²], and its Monte-Carlo standard error (3,)
+        """
         products = getattr(self, which)
         products = products if inside is None else products[inside[self.tested]]
         products = products[np.isfinite(products).all(1)]
@@ -62,9 +72,22 @@ class Bound:
 
 def smallest_error(signals: NDArray[np.float32], truth: dict[str, NDArray], bvalues: NDArray[np.float64], sigma: float,
                    rician: bool, s0_known: bool, launch: Launch, seed: int = 0) -> Bound:  # fmt: skip
-    """The bound for signals (voxel, b) [bvalues in s/mm²] with truth s0, f, d, dstar (voxel,) and noise SD `sigma`.
+    """The smallest possible mean squared error for voxels whose truth is known; see the module.
 
-    Of the signals some thousand are read, all at once, in ascending order.
+    Parameters
+    ----------
+    signals : (voxel, b); some thousand voxels are read from it, all at once, in ascending order
+    truth : (voxel,) arrays under s0 [unit of the signal], f, d and dstar [mm²/s]
+    bvalues : (b,) in s/mm²
+    sigma : noise standard deviation, in the unit of the signal
+    rician : the noise is Rician, not Gaussian
+    s0_known : S0 is drawn with f, D and D*, instead of a flat prior
+    launch : CPU threads
+    seed : of the choice of voxels
+
+    Returns
+    -------
+    Bound
 
     Raises
     ------

@@ -1,17 +1,15 @@
 """The picture of one fit: against the truth, or against another fit."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from numpy.typing import NDArray
 
-from ivimsc.figures import into_slice
+from ivimsc.figures import into_slice, new_figure, save
 from ivimsc.files import written_whole
 from ivimsc.physics.parameters import PARAMETERS, Parameter
 from ivimsc.voxels import Geometry
@@ -19,31 +17,57 @@ from ivimsc.voxels import Geometry
 __all__ = ["draw"]
 
 BINS = 90
+ROW, REST = 3.75, 0.25  # inches: height of the row of one parameter, and of the title
+
+
+class _Slice(NamedTuple):
+    """The slice that is shown: places of all voxels (voxel, 3), volume shape, number, height of a pixel over its width."""
+
+    index: NDArray[np.int32]
+    shape: tuple[int, int, int]
+    z: int
+    aspect: float
 
 
 def draw(found: dict[str, NDArray], other: dict[str, NDArray], names: tuple[str, str], index: NDArray, geometry: Geometry,
          path: Path, force: bool = False) -> Path:  # fmt: skip
-    """Scatter, Bland-Altman plot and map of the differences of f, D, D*: a PNG.
+    """Scatter, Bland-Altman plot and map of the differences of f, D and D*, a row for each that both have.
 
-    found, other : key -> (voxel,) in API units; names : theirs, `other` being the truth or the reference
+    Parameters
+    ----------
+    found, other : key -> (voxel,) in API units
+    names : of `other`, which is the truth or the reference, and of `found`
+    index : (voxel, 3), places of the voxels in the volume
+    geometry : of the volume
+    path : PNG file to write
+    force : replace a file of the same name
+
+    Returns
+    -------
+    `path`
+
+    Raises
+    ------
+    InputError
+        if the file exists (without `force`) or cannot be written
     """
-    figure, grid = plt.subplots(3, 3, figsize=(12.5, 11.5), layout="constrained")
+    shown = [p for p in PARAMETERS[1:] if p.key in found and p.key in other]
+    figure, grid = new_figure(len(shown), 3, (12.5, REST + ROW * len(shown)), squeeze=False)
     slices = np.bincount(index[:, 2])
     z = int(slices.argmax()) if slices.max() > slices[len(slices) // 2] * 1.5 else len(slices) // 2
-    pixel = geometry.zooms[1] / geometry.zooms[0]
-    for p, axes in zip(PARAMETERS[1:], grid, strict=True):
+    place = _Slice(index, geometry.shape, z, geometry.zooms[1] / geometry.zooms[0])
+    for p, axes in zip(shown, grid, strict=True):
         a, b = (np.asarray(x[p.key], np.float64) * p.display_scale for x in (other, found))
         there = np.isfinite(a) & np.isfinite(b)
         limits = _limits(p, a[there])
         _scatter(axes[0], p, a[there], b[there], limits, names)
         _bland_altman(axes[1], p, a[there], b[there], limits, names)
-        _map(axes[2], p, b - a, index, geometry, z, pixel, figure, limits)
+        _map(axes[2], p, b - a, place, limits)
     missing = int((~there).sum())
     note = f"; {missing:,} voxels without a number are left out" if missing else ""
     figure.suptitle(f"{names[1]} against {names[0]}: {len(index):,} voxels{note}", fontsize=13)
     with written_whole(path, force) as part:
-        figure.savefig(part, dpi=110, format="png")
-    plt.close(figure)
+        save(figure, part)
     return path
 
 
@@ -91,17 +115,18 @@ def _bland_altman(
         axes.set_title(f"bias {bias:.3g}, 95 % limits {bias - 1.96 * sd:.3g} to {bias + 1.96 * sd:.3g}", fontsize=10)
 
 
-def _map(axes: Axes, p: Parameter, difference: NDArray, index: NDArray, geometry: Geometry, z: int, pixel: float, figure: plt.Figure,
-         limits: tuple[float, float]) -> None:  # fmt: skip
+def _map(axes: Axes, p: Parameter, difference: NDArray, place: _Slice, limits: tuple[float, float]) -> None:
     """The differences in one slice: blue below, red above, white none; grey outside, magenta not fitted."""
-    image = into_slice(difference, index, geometry.shape, z, -np.inf)
+    image = into_slice(difference, place.index, place.shape, place.z, -np.inf)
     top = 0.4 * (limits[1] - limits[0])
-    colours = plt.get_cmap("RdBu_r").with_extremes(bad="#9a9a9a")
+    colours = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#9a9a9a")
     shown = axes.imshow(np.ma.masked_where(~np.isfinite(image), image).T, origin="lower", cmap=colours, vmin=-top, vmax=top,
-                        aspect=pixel, interpolation="nearest")  # fmt: skip
+                        aspect=place.aspect, interpolation="nearest")  # fmt: skip
     failed = np.isnan(image)
     if failed.any():
-        axes.imshow(np.ma.masked_where(~failed, failed).T, origin="lower", cmap="spring", vmin=1, vmax=2, aspect=pixel)
+        axes.imshow(
+            np.ma.masked_where(~failed, failed).T, origin="lower", cmap="spring", vmin=1, vmax=2, aspect=place.aspect
+        )
     axes.set(xticks=[], yticks=[])
-    axes.set_title(f"difference of {p.symbol}, slice {z + 1} of {geometry.shape[2]}", fontsize=10)
-    figure.colorbar(shown, ax=axes, shrink=0.85, extend="both", label=p.display_unit)
+    axes.set_title(f"difference of {p.symbol}, slice {place.z + 1} of {place.shape[2]}", fontsize=10)
+    axes.figure.colorbar(shown, ax=axes, shrink=0.85, extend="both", label=p.display_unit)

@@ -13,7 +13,7 @@ from ivimsc.errors import InputError
 from ivimsc.files import make_folder, refuse_existing
 from ivimsc.outcome import Outcome
 from ivimsc.physics.cramer_rao import cramer_rao
-from ivimsc.physics.parameters import PARAMETERS
+from ivimsc.physics.parameters import PARAMETERS, Parameter
 from ivimsc.physics.protocol import select_bvalues
 from ivimsc.store import EstimateStore, VoxelStore
 
@@ -48,13 +48,18 @@ class Comparison:
 def compare(
     voxels: VoxelStore, fits: list[EstimateStore], launch: Launch, bound: bool = True, seed: int = 0
 ) -> Comparison:
-    """Compare fits of one voxel store.
+    """Compare fits of one voxel store, in f, D and D* as far as the fits have them.
 
     Parameters
     ----------
     voxels, fits : open stores
+    launch : where the bound is computed: CPU threads
     bound : compute the smallest possible error (needs truth and a simulated noise level)
     seed : of the bound's choice of voxels
+
+    Returns
+    -------
+    Comparison
 
     Raises
     ------
@@ -75,15 +80,34 @@ def compare(
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     agreements = [
         agreement_row(tissue, pair, p, named[pair[0]][p.key][inside], named[pair[1]][p.key][inside])
-        for tissue, inside in tissues.items() for pair in pairs for p in SHOWN
+        for tissue, inside in tissues.items() for pair in pairs for p in _common(*(named[name] for name in pair))
     ]  # fmt: skip
     outcomes = {name: _shares(fit) for name, fit in named.items()}
     speeds = {name: len(fit) / fit.seconds if fit.seconds > 0 else float("nan") for name, fit in named.items()}
     return Comparison(rows, agreements, outcomes, speeds, notes)
 
 
+def _common(*fits: EstimateStore) -> list[Parameter]:
+    """Those of f, D and D* that all of these fits have."""
+    return [p for p in SHOWN if all(p.key in fit.keys for fit in fits)]
+
+
 def name_fits(voxels: VoxelStore, fits: list[EstimateStore]) -> dict[str, EstimateStore]:
-    """The fits by method, by file name where a method comes twice; checks that they belong to the voxels."""
+    """Give every fit a name: its method, or its file's name where a method comes twice.
+
+    Parameters
+    ----------
+    voxels, fits : open stores
+
+    Returns
+    -------
+    name -> fit, in the order given
+
+    Raises
+    ------
+    InputError
+        for no fit, for a fit of other voxels, and for the same fit twice
+    """
     if not fits:
         raise InputError("compare: found no estimate store, expected at least one")
     for fit in fits:
@@ -184,7 +208,7 @@ def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dic
                     free[kind][1][i],
                 )
             )
-        for name, fit in named.items():
+        for name, fit in ((name, fit) for name, fit in named.items() if p.key in fit.keys):
             mse = best[_kind(fit)][0][i] if best else float("nan")
             rows.append(error_row(tissue, name, p, fit[p.key][where], true[p.key], mse))
     return rows
@@ -205,11 +229,28 @@ def _shares(fit: EstimateStore) -> dict[Outcome, float]:
 
 def write_comparison(voxels: VoxelStore, fits: list[EstimateStore], comparison: Comparison, out: Path, stem: str,
                      force: bool = False) -> list[Path]:  # fmt: skip
-    """Write ``<stem>_compare.csv``, ``<stem>_agreement.csv`` and a figure per fit into the folder `out`."""
+    """Write ``<stem>_compare.csv``, ``<stem>_agreement.csv`` and a figure per fit.
+
+    Parameters
+    ----------
+    voxels, fits : open stores, as for `compare`
+    comparison : from `compare`
+    out : folder; made if it is not there
+    stem : how the names begin
+    force : replace files of the same names
+
+    Returns
+    -------
+    the files
+
+    Raises
+    ------
+    InputError
+        if a file exists (without `force`) or cannot be written; nothing is written then
+    """
     from ivimsc.compare.figure import draw  # matplotlib is loaded only where something is drawn
 
     named = name_fits(voxels, fits)
-    keys = [p.key for p in SHOWN]
     names = list(named)
     against = [("truth", name) for name in names] if comparison.rows else [(names[0], name) for name in names[1:]]
     tables = {out / f"{stem}_compare.csv": comparison.rows, out / f"{stem}_agreement.csv": comparison.agreements}
@@ -220,7 +261,12 @@ def write_comparison(voxels: VoxelStore, fits: list[EstimateStore], comparison: 
     written = [write_csv(rows, path, force) for path, rows in tables.items() if rows]
     index = voxels.index[:]
     for path, (first, name) in figures.items():
-        other = voxels.truth if first == "truth" else {key: named[first][key] for key in keys}
-        found = {key: named[name][key] for key in keys}
+        other = voxels.truth if first == "truth" else _estimates(named[first])
+        found = _estimates(named[name])
         written.append(draw(found, other, (first, name), index, voxels.geometry, path, force))
     return written
+
+
+def _estimates(fit: EstimateStore) -> dict[str, NDArray]:
+    """f, D and D* (voxel,) of a fit, by key, as far as it has them."""
+    return {p.key: fit[p.key] for p in _common(fit)}

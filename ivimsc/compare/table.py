@@ -60,7 +60,15 @@ class Agreement:
 
 
 def error_row(tissue: str, method: str, p: Parameter, found: NDArray, true: NDArray, best: float) -> Row:
-    """The errors of estimates found (voxel,) against true (voxel,), both in API units; best: the bound [API units²]."""
+    """The errors of estimates in one parameter.
+
+    Parameters
+    ----------
+    tissue, method : names of the row
+    p : the parameter
+    found, true : (voxel,) estimates and truth in the unit of the API; voxels where either is NaN are left out
+    best : smallest possible mean squared error [that unit²], or NaN
+    """
     there = np.isfinite(found) & np.isfinite(true)
     about = (tissue, method, p.symbol, p.display_unit, len(true), int(len(true) - there.sum()))
     if not there.any():
@@ -78,7 +86,17 @@ def error_row(tissue: str, method: str, p: Parameter, found: NDArray, true: NDAr
 def bound_row(
     tissue: str, name: str, p: Parameter, mse: float, true: NDArray, best: float, mse_error: float = NONE
 ) -> Row:
-    """A row for a bound, whose mean squared error is `mse` [API units²]."""
+    """The row of a bound in one parameter.
+
+    Parameters
+    ----------
+    tissue, name : names of the row
+    p : the parameter
+    mse : mean squared error of the bound, in the unit of the API, squared
+    true : (voxel,) the truth in the unit of the API
+    best : smallest possible mean squared error, in the same unit
+    mse_error : standard error of `mse`, in the same unit
+    """
     square = p.display_scale**2
     spread = float(np.var(np.asarray(true, np.float64))) * square
     r2 = 1 - mse * square / spread if spread > 0 and np.isfinite(mse) else NONE
@@ -102,7 +120,14 @@ def bound_row(
 
 
 def agreement_row(tissue: str, names: tuple[str, str], p: Parameter, first: NDArray, second: NDArray) -> Agreement:
-    """How far second (voxel,) is from first (voxel,), both in API units."""
+    """How far two methods agree in one parameter.
+
+    Parameters
+    ----------
+    tissue, names : names of the row: the tissue, and the two methods
+    p : the parameter
+    first, second : (voxel,) estimates of the two in the unit of the API; voxels where either is NaN are left out
+    """
     a, b = (np.asarray(x, np.float64) * p.display_scale for x in (first, second))
     there = np.isfinite(a) & np.isfinite(b)
     about = (tissue, *names, p.symbol, p.display_unit, len(a), int(len(a) - there.sum()))
@@ -116,7 +141,23 @@ def agreement_row(tissue: str, names: tuple[str, str], p: Parameter, first: NDAr
 
 
 def write_csv(rows: Iterable[Row | Agreement], path: Path, force: bool = False) -> Path:
-    """Write rows of one kind; an undefined number is an empty cell."""
+    """Write rows as a CSV file; a number that is NaN is an empty cell.
+
+    Parameters
+    ----------
+    rows : at least one, all of one kind of dataclass: its fields are the columns
+    path : file to write
+    force : replace a file of the same name
+
+    Returns
+    -------
+    `path`
+
+    Raises
+    ------
+    InputError
+        if the file exists (without `force`) or cannot be written
+    """
     rows = [asdict(row) for row in rows]
     with written_whole(path, force) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0].keys())

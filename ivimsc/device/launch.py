@@ -124,7 +124,7 @@ def choose_device(
         return Launch(f"cuda:{index}", threads, [f"device: cuda:{index} ({names[index]})"])
     names = find_gpus()[0] if kind == "auto" and task is not None else []
     if names and on_cuda:
-        notes = [f"device: cuda:0 ({names[0]}), because it answers; --device cpu for the CPU"]
+        notes = [f"device: cuda:0 ({names[0]}), because it answers; device='cpu' for the CPU"]
         return Launch("cuda:0", threads, notes, automatic=True)
     if names:
         why = f"device: the CPU, although a GPU answers ({names[0]}): {task} has no CUDA kernels"

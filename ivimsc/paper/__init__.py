@@ -25,7 +25,17 @@ EXPERIMENTS = {
 
 
 def run_paper(name: str, setting: Setting, say: Callable[[str], None] = print) -> list[Path]:
-    """Run the experiment `name`, or all of them; return the files.
+    """Run an experiment, or all of them.
+
+    Parameters
+    ----------
+    name : one of `EXPERIMENTS`, or "all"
+    setting : what it is run with
+    say : takes the lines that tell what is done
+
+    Returns
+    -------
+    the files that were written
 
     Raises
     ------
@@ -40,7 +50,7 @@ def run_paper(name: str, setting: Setting, say: Callable[[str], None] = print) -
     wanted = list(EXPERIMENTS) if name == "all" else [name]
     todo = [one for one in wanted if not is_done(one, setting)]  # refuses before any work
     for one in set(wanted) - set(todo):
-        say(f"{one}: there already; --force makes it again")
+        say(f"{one}: there already; force=True makes it again")
     runs = Runs(setting, say)
     written = []
     for one in todo:

@@ -3,41 +3,34 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
+from ivimsc.figures import bare, new_figure, save
 from ivimsc.paper.scores import Line
 from ivimsc.paper.setting import KEYS, SYMBOLS, UNITS
 
-__all__ = ["COLOURS", "bare", "draw_errors", "save"]
+__all__ = ["COLOURS", "draw_errors"]
 
 COLOURS = {"SCDNN": "#c0392b", "SCDNN, as in the paper": "#e08e79", "MLP": "#2e6f9e", "IVIM-NET": "#3f9b6c"}
 NOISY, CLEAN, PAPER = "#1f4e79", "#1f4e79", "#c0392b"
-
-
-def save(figure: plt.Figure, path: Path) -> None:
-    """Write a PNG and let go of the figure."""
-    figure.savefig(path, dpi=110, format="png")
-    plt.close(figure)
-
-
-def bare(axes: Axes) -> None:
-    """Take the upper and right line away."""
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def draw_errors(path: Path, lines: Sequence[Line], title: str) -> None:
     """A panel for each of f, D, D*: a row of dots for every row of the table, on a logarithmic axis of squared error.
 
     Filled: noisy test signals; open: noise-free; cross: the paper's figure.
+
+    Parameters
+    ----------
+    path : PNG file to write
+    lines : of the experiment's table
+    title : above the picture
     """
     names = list(dict.fromkeys(line.row for line in lines if not line.row.startswith("smallest possible, b")))
-    figure, panels = plt.subplots(1, 3, figsize=(14, 1.9 + 0.40 * len(names)), sharey=True, layout="constrained")
+    figure, panels = new_figure(1, 3, (14, 1.9 + 0.40 * len(names)), sharey=True)
     for axes, key in zip(panels, KEYS, strict=True):
         mine = [line for line in lines if line.parameter == SYMBOLS[key]]
         low = _lowest(mine)
@@ -90,11 +83,10 @@ def _short(name: str) -> str:
 
 
 def _handles() -> list:
-    line = matplotlib.lines.Line2D
     return [
-        line([], [], marker="o", ls="", color=NOISY, label="noisy test signals (one dot per seed)"),
-        line([], [], marker="o", ls="", mfc="white", color=CLEAN, label="noise-free"),
-        line([], [], marker="<", ls="", mfc="white", color=CLEAN, label="noise-free, below the axis"),
-        line([], [], marker="x", ls="", mew=2, color=PAPER, label="the paper's figure"),
-        line([], [], color="black", lw=2, label="smallest possible, noisy signals"),
+        Line2D([], [], marker="o", ls="", color=NOISY, label="noisy test signals (one dot per seed)"),
+        Line2D([], [], marker="o", ls="", mfc="white", color=CLEAN, label="noise-free"),
+        Line2D([], [], marker="<", ls="", mfc="white", color=CLEAN, label="noise-free, below the axis"),
+        Line2D([], [], marker="x", ls="", mew=2, color=PAPER, label="the paper's figure"),
+        Line2D([], [], color="black", lw=2, label="smallest possible, noisy signals"),
     ]

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from ivimsc.paper.charts import COLOURS, bare, save
+from ivimsc.figures import bare, new_figure, save
+from ivimsc.paper.charts import COLOURS
 from ivimsc.paper.result import Result, command, ratio_text, spread, table
 from ivimsc.paper.runs import Runs
 from ivimsc.paper.scores import score
@@ -89,7 +89,7 @@ def _flat(lines: list[Loss]) -> str:
 
 
 def _draw_losses(path: Path, lines: list[Loss], floor: float) -> None:
-    figure, panels = plt.subplots(1, 2, figsize=(12, 4.8), width_ratios=(2, 1), layout="constrained")
+    figure, panels = new_figure(1, 2, (12, 4.8), width_ratios=(2, 1))
     for net in NETWORKS:
         axes = panels[int(net.method == "ivimnet")]
         for seed in sorted({line.seed for line in lines}):
@@ -171,7 +171,7 @@ def _percent(values: list[float]) -> str:
 
 
 def _draw_sizes(path: Path, lines: list[Size]) -> None:
-    figure, panels = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    figure, panels = new_figure(1, 2, (11, 4.4))
     columns = (
         [_relative(lines, n) for n in ATOMS],
         [[line.training for line in lines if line.atoms == n] for n in ATOMS],

@@ -3,11 +3,11 @@
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from ivimsc.paper.charts import COLOURS, bare, save
+from ivimsc.figures import bare, new_figure, save
+from ivimsc.paper.charts import COLOURS
 from ivimsc.paper.result import Result, command, number, ratio_text, table
 from ivimsc.paper.runs import Runs
 from ivimsc.paper.scores import Line, paired, score
@@ -85,7 +85,7 @@ def _draw(path: Path, lines: list[Line], total: int) -> None:
     def excess(ratio: float) -> float:
         return max(100 * (ratio - 1), FLOOR)
 
-    figure, panels = plt.subplots(1, 3, figsize=(13.5, 4.6), sharey=True, layout="constrained")
+    figure, panels = new_figure(1, 3, (13.5, 4.6), sharey=True)
     for axes, key in zip(panels, KEYS, strict=True):
         for net in LEARNERS:
             points = [

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from numpy.typing import NDArray
 
 from ivimsc.figures import COLOURS as MAPS
-from ivimsc.figures import into_slice
-from ivimsc.paper.charts import save
+from ivimsc.figures import into_slice, new_figure, save
 from ivimsc.paper.printed import FIG3_R2
 from ivimsc.paper.result import Result, command, number, table
 from ivimsc.paper.runs import Runs
@@ -97,7 +97,7 @@ def _cases(scan: Scan, row: str, test: str) -> list[Case]:
 def _scatter(path: Path, scan: Scan, lines: list[Case]) -> None:
     """Density of estimates over truth: rows are methods and signals, columns parameters; what lies outside is at the edge."""
     shown = [("SCDNN", "noisy"), ("SCDNN", "noise-free"), ("least squares", "noisy")]
-    figure, grid = plt.subplots(3, 3, figsize=(11.5, 11.5), layout="constrained")
+    figure, grid = new_figure(3, 3, (11.5, 11.5))
     for (row, test), panels in zip(shown, grid, strict=True):
         for p, (key, axes) in enumerate(zip(KEYS, panels, strict=True)):
             limits = RANGES[key]
@@ -126,12 +126,8 @@ def _maps(path: Path, scan: Scan) -> None:
     high = np.minimum(scan.index[:, :2].max(0) + margin + 1, scan.shape[:2])
     window = slice(low[0], high[0]), slice(low[1], high[1])
     rows = [("truth", None), ("SCDNN", False), ("SCDNN", True), ("least squares", False), ("least squares", True)]
-    figure, grid = plt.subplots(
-        len(rows),
-        3,
-        figsize=(14, len(rows) * (4.6 * scan.aspect * (high[1] - low[1]) / (high[0] - low[0]) + 0.12) + 2.2),
-        layout="constrained",
-    )
+    height = 4.6 * scan.aspect * (high[1] - low[1]) / (high[0] - low[0]) + 0.12  # of a row of maps
+    figure, grid = new_figure(len(rows), 3, (14, len(rows) * height + 2.2))
     for p, key in enumerate(KEYS):
         drawn = {}
         for (name, residual), axes in zip(rows, grid[:, p], strict=True):
@@ -160,9 +156,9 @@ def _maps(path: Path, scan: Scan) -> None:
     save(figure, path)
 
 
-def _show(axes: plt.Axes, image: NDArray, key: str, residual: bool, aspect: float):
+def _show(axes: Axes, image: NDArray, key: str, residual: bool, aspect: float):
     """One map (x, y): grey where there is no organ."""
-    colours = plt.get_cmap("RdBu_r" if residual else MAPS[key]).with_extremes(bad="#c8c8c8")
+    colours = matplotlib.colormaps["RdBu_r" if residual else MAPS[key]].with_extremes(bad="#c8c8c8")
     low, high = (-ERRORS[key], ERRORS[key]) if residual else RANGES[key]
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():

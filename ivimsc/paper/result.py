@@ -32,7 +32,12 @@ def command(name: str, setting: Setting) -> str:
 
 
 def is_done(name: str, setting: Setting) -> bool:
-    """Whether the experiment's page is there, of this very setting; it is the last file to be written.
+    """Whether an experiment's page is there, of this very setting; it is the last file to be written.
+
+    Parameters
+    ----------
+    name : of the experiment
+    setting : what it is to be run with
 
     Raises
     ------
@@ -44,13 +49,24 @@ def is_done(name: str, setting: Setting) -> bool:
         return False
     if command(name, setting) not in page.read_text(encoding="utf-8"):
         raise InputError(
-            f"{page}: found the result of another scale or number of seeds, expected none: --force overwrites it"
+            f"{page}: found the result of another scale or number of seeds, expected none: force=True overwrites it"
         )
     return True
 
 
 def write_result(name: str, setting: Setting, result: Result) -> list[Path]:
-    """Write the files of an experiment; the page last."""
+    """Write the files of an experiment, the page last.
+
+    Parameters
+    ----------
+    name : of the experiment
+    setting : says where
+    result : what it found
+
+    Returns
+    -------
+    the files
+    """
     make_folder(setting.out)
     paths = [write_csv(result.lines, setting.out / f"{name}.csv", force=True)]
     for file, draw in result.pictures.items():
@@ -63,13 +79,25 @@ def write_result(name: str, setting: Setting, result: Result) -> list[Path]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column is text, the rest numbers."""
+    """A Markdown table.
+
+    Parameters
+    ----------
+    head : of the columns; the first is text, the rest numbers
+    rows : cells as text
+    """
     lines = [f"| {' | '.join(head)} |", "|---|" + "---:|" * (len(head) - 1)]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits, empty for NaN; no exponent between 0.001 and a million."""
+    """A number as text, empty for NaN, without an exponent between 0.001 and a million.
+
+    Parameters
+    ----------
+    value : the number
+    digits : significant ones
+    """
     if not np.isfinite(value):
         return ""
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
@@ -80,7 +108,13 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def spread(values: Sequence[float], digits: int = 3) -> str:
-    """Mean and, from two values on, the SD of values from several seeds."""
+    """Values from several seeds as text: their mean and, from two values on, their SD.
+
+    Parameters
+    ----------
+    values : a value for each seed; NaN are left out
+    digits : significant ones of the mean
+    """
     known = [v for v in values if np.isfinite(v)]
     if not known:
         return ""
@@ -113,7 +147,14 @@ def heads() -> list[str]:
 
 
 def summary(lines: Sequence[Line], test: str, extra: Sequence[str] = ("R² f, D, D*", "voxels/s")) -> str:
-    """The Markdown table of one kind of test signals: a row per row of the experiment, seeds taken together."""
+    """The Markdown table of one kind of test signals: a row per row of the experiment, seeds taken together.
+
+    Parameters
+    ----------
+    lines : of the experiment
+    test : "noisy" or "noise-free"
+    extra : columns after the errors
+    """
     rows = []
     chosen = [line for line in lines if line.test == test]
     for name in dict.fromkeys(line.row for line in chosen):

@@ -62,7 +62,17 @@ class Runs:
         self._warm: set[str] = set()
 
     def store(self, cohort: str, clean: bool = False) -> Path:
-        """The cohort simulated at the paper's ten b-values, with its noise or (clean) without."""
+        """A cohort simulated at the paper's ten b-values.
+
+        Parameters
+        ----------
+        cohort : its name
+        clean : without noise
+
+        Returns
+        -------
+        path of the voxel store
+        """
         path = self.setting.folder / "stores" / f"{cohort}{'_clean' if clean else ''}_scale{self.setting.scale:g}.h5"
         if not path.exists():
             make_folder(path.parent)
@@ -73,14 +83,23 @@ class Runs:
         return path
 
     def truth(self, cohort: str) -> NDArray[np.float64]:
-        """True f, D, D* (voxel, 3) [1, µm²/ms]."""
+        """True f, D, D* (voxel, 3) [1, µm²/ms] of the cohort of that name."""
         if cohort not in self._truths:
             with VoxelStore(self.store(cohort)) as store:
                 self._truths[cohort] = _columns(store.truth)
         return self._truths[cohort]
 
     def train(self, net: Net, bvalues: BValues, seed: int, fraction: float = 1.0, **options: Any) -> Trained:
-        """Train `net` on the training scans."""
+        """Train a network on the training scans.
+
+        Parameters
+        ----------
+        net : the network
+        bvalues : used ones [s/mm²]
+        seed : of the training
+        fraction : share of the training voxels
+        options : beyond those of `net`
+        """
         from ivimsc.train import TrainJob, train_file
 
         settings = {**net.options, **options, **self.setting.schedule()}
@@ -110,7 +129,17 @@ class Runs:
 
     def fit(self, cohort: str, clean: bool, method: str, bvalues: BValues, settings: Mapping[str, Any] | None = None,
             model: Trained | None = None) -> Fitted:  # fmt: skip
-        """Fit a cohort by a method, or by a trained network."""
+        """Fit a cohort by a method, or by a trained network.
+
+        Parameters
+        ----------
+        cohort : its name
+        clean : its signals without noise
+        method : name of the method
+        bvalues : used ones [s/mm²]
+        settings : options of the method
+        model : the trained network
+        """
         settings = dict(settings or {}) | ({} if model is None else {"model": str(model.path), "s0": "1"})
         about = dict(settings)
         if "model" in settings:  # its weights, not where it lies or how long it took
@@ -129,11 +158,19 @@ class Runs:
             _write_json(folder / "run.json", {"speed": speed})
             self.say(f"fitted {cohort}{' without noise' if clean else ''} by {method}{_about(bvalues, settings)}: {speed:,.0f} voxels per s of CPU")  # fmt: skip
         with EstimateStore(path) as estimates:
-            values = _columns(estimates)
+            values = _columns({key: estimates[key] for key in KEYS if key in estimates.keys})
         return Fitted(values, json.loads((folder / "run.json").read_text(encoding="utf-8"))["speed"])
 
     def bounds(self, cohort: str, clean: bool, bvalues: BValues, chunks: int = CHUNKS) -> Bounds:
-        """The smallest possible errors, and those of the best that the training scans could teach."""
+        """The smallest possible errors, and those of the best that the training scans could teach.
+
+        Parameters
+        ----------
+        cohort : its name
+        clean : its signals without noise
+        bvalues : used ones [s/mm²]
+        chunks : draws of 4096 tested voxels, at full scale
+        """
         chunks = chunks if self.setting.full else 2
         path = self._folder("bound", cohort, bvalues, {"chunks": chunks}) / "bound.npz"
         if not path.exists():
@@ -148,7 +185,7 @@ class Runs:
     def _compute_bounds(self, cohort: str, bvalues: BValues, chunks: int) -> dict[str, Any]:
         launch, sigma = choose_device("cpu", self.setting.threads), 1 / SNR[cohort]
         with VoxelStore(self.store(cohort)) as store:
-            columns = select_bvalues(store.bvalues, np.array(bvalues), "--bvalues")
+            columns = select_bvalues(store.bvalues, np.array(bvalues))
             signals, truth = store.read(0, len(store))[:, columns], store.truth
         with VoxelStore(self.store(cohort, clean=True)) as store:
             clean = store.read(0, len(store))[:, columns]
@@ -174,7 +211,7 @@ class Runs:
         key = f"{method} {len(bvalues)} {settings.get('solver')}"
         if key not in self._warm:
             with VoxelStore(store) as voxels:
-                columns = select_bvalues(voxels.bvalues, np.array(bvalues), "--bvalues")
+                columns = select_bvalues(voxels.bvalues, np.array(bvalues))
                 rows = voxels.read(0, WARM)[:, columns]
             fit_signals(rows, np.array(bvalues), method, "cpu", self.setting.threads, **settings)
             self._warm.add(key)
@@ -190,8 +227,13 @@ class Runs:
         return folder
 
 
-def _columns(fields: Mapping[str, NDArray] | EstimateStore) -> NDArray[np.float64]:
-    return np.stack([np.asarray(fields[key], np.float64) * SCALES[key] for key in KEYS], axis=1)
+def _columns(fields: Mapping[str, NDArray]) -> NDArray[np.float64]:
+    """f, D, D* (voxel, 3) [1, µm²/ms]; NaN where there is none."""
+    columns = np.full((len(next(iter(fields.values()))), len(KEYS)), np.nan)
+    for k, key in enumerate(KEYS):
+        if key in fields:
+            columns[:, k] = np.asarray(fields[key], np.float64) * SCALES[key]
+    return columns
 
 
 def _weights_sha256(path: Path) -> str:

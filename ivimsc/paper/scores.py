@@ -62,13 +62,18 @@ class Line:
 
 
 def score(found: NDArray[np.float64], true: NDArray[np.float64], bounds: Bounds) -> Score:
-    """Score estimates found (voxel, 3) against true (voxel, 3); voxels without a number are left out and counted.
+    """Score estimates of f, D and D* against the truth; voxels without a number are left out and counted.
 
     The ratio is of the two errors over the same voxels, so that the luck of their noise cancels; its standard error is
     that of a ratio of means.
+
+    Parameters
+    ----------
+    found, true : (voxel, 3) [1, µm²/ms]; a parameter that a method does not have is NaN throughout, and so is its score
+    bounds : the smallest possible errors
     """
     square = (found - true) ** 2
-    there = np.isfinite(square).all(1)
+    there = _known(square)
     mse = square[there].mean(0) if there.any() else np.full(3, NONE)
     spread = true[there].var(0) if there.any() else np.full(3, NONE)
     ratio, error = paired(square[bounds.tested], bounds.products)
@@ -79,8 +84,17 @@ def score(found: NDArray[np.float64], true: NDArray[np.float64], bounds: Bounds)
 def paired(
     square: NDArray[np.float64], products: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ratio (3,) of the means of `square` and `products` (voxel, 3), and its standard error."""
-    both = np.isfinite(square).all(1) & np.isfinite(products).all(1)
+    """Ratio of the means of two kinds of squared errors on the same voxels.
+
+    Parameters
+    ----------
+    square, products : (voxel, 3), in the same units; voxels where either is NaN are left out
+
+    Returns
+    -------
+    the ratio (3,) of `square` to `products`, and its standard error (3,)
+    """
+    both = _known(square) & _known(products)
     square, products = square[both], products[both]
     if len(square) < 2:
         return np.full(3, NONE), np.full(3, NONE)
@@ -89,5 +103,18 @@ def paired(
 
 
 def constant_score(guess: NDArray[np.float64], true: NDArray[np.float64], bounds: Bounds) -> Score:
-    """Score the same guess (3,) for every voxel: what is worse has learned nothing from the data."""
+    """Score the same guess for every voxel: what is worse has learned nothing from the data.
+
+    Parameters
+    ----------
+    guess : (3,), for f, D and D* [1, µm²/ms]
+    true : (voxel, 3), in the same units
+    bounds : the smallest possible errors
+    """
     return score(np.broadcast_to(guess, true.shape), true, bounds)
+
+
+def _known(square: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The rows (voxel,) without NaN, but for columns that are NaN throughout: the method has no such parameter."""
+    known = np.isfinite(square)
+    return known[:, known.any(0)].all(1) if known.any() else np.zeros(len(square), bool)

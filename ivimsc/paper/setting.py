@@ -66,9 +66,9 @@ class Setting:
 
     def __post_init__(self) -> None:
         if not 0.02 <= self.scale <= 1:  # below, the scans at 3 T are too few voxels for a bound
-            raise InputError(f"--scale: found {self.scale:g}, expected 0.02 to 1")
+            raise InputError(f"scale: found {self.scale:g}, expected 0.02 to 1")
         if not 1 <= self.seeds <= 20:
-            raise InputError(f"--seeds: found {self.seeds}, expected 1 to 20")
+            raise InputError(f"seeds: found {self.seeds}, expected 1 to 20")
 
     @property
     def folder(self) -> Path:

@@ -87,7 +87,16 @@ def _rivals(runs: Runs, name: str, cohort: str, printed: dict, title: str) -> Re
 
 
 def rows_of(runs: Runs, name: str, cohort: str, rival: Rival, printed: dict) -> Iterator[Line]:
-    """The lines of one rival: of all seeds where it is trained, for both kinds of test signals."""
+    """The lines of one rival: of all seeds where it is trained, for both kinds of test signals.
+
+    Parameters
+    ----------
+    runs : the runs behind them
+    name : of the experiment
+    cohort : that is tested on
+    rival : the method or network
+    printed : the paper's errors by its own names
+    """
     for seed in range(runs.setting.seeds) if rival.net else ("",):
         model = runs.train(rival.net, FIVE, seed) if rival.net else None
         for test in TESTS:
@@ -99,7 +108,16 @@ def rows_of(runs: Runs, name: str, cohort: str, rival: Rival, printed: dict) -> 
 
 def score_lines(experiment: str, row: str, seed: int | str, test: str, found: Score, printed: tuple | None = None,
                 speed: float = NONE, training: float = NONE) -> list[Line]:  # fmt: skip
-    """A score as lines, one for each of f, D, D*."""
+    """A score as lines, one for each of f, D, D*.
+
+    Parameters
+    ----------
+    experiment, row, seed, test : what the lines belong to
+    found : the score
+    printed : the paper's errors of f, D and D*, if it has them
+    speed : voxels per s of CPU
+    training : s of CPU
+    """
     return [
         Line(experiment, row, str(seed), test, SYMBOLS[key], UNITS[key], found.voxels, found.missing, float(found.mse[p]),
              float(found.r2[p]), float(found.ratio[p]), float(found.ratio_error[p]),

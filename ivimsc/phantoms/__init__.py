@@ -62,11 +62,11 @@ def make_phantom(
         for an unknown name, a bad seed, number of voxels or shape, or voxels and shape together
     """
     if name not in PHANTOMS:
-        raise InputError(f"--phantom: found {name!r}, expected one of {', '.join(PHANTOMS)}")
+        raise InputError(f"name: found {name!r}, expected one of {', '.join(PHANTOMS)}")
     if not 0 <= seed < 2**63:
-        raise InputError(f"--seed: found {seed}, expected a whole number from 0 to 2^63 - 1")
+        raise InputError(f"seed: found {seed}, expected a whole number from 0 to 2^63 - 1")
     if voxels is not None and shape is not None:
-        raise InputError("--voxels and --shape: found both, expected one of them")
+        raise InputError("voxels and shape: found both, expected one of them")
     if shape is not None:
         _check_shape(shape)
     module = importlib.import_module(PHANTOMS[name])
@@ -74,10 +74,10 @@ def make_phantom(
         return module.make(shape, seed, name) if name.startswith("cohort") else module.make(shape, seed)
     if name != "uniform":
         raise InputError(
-            f"--voxels: found {voxels} for phantom {name}, expected --shape X,Y,Z (--voxels is for uniform)"
+            f"voxels: found {voxels} for phantom {name}, expected a shape instead: a number of voxels is for uniform"
         )
     if voxels < 1:
-        raise InputError(f"--voxels: found {voxels}, expected at least 1")
+        raise InputError(f"voxels: found {voxels}, expected at least 1")
     return module.make(None, seed, voxels)
 
 
@@ -85,4 +85,4 @@ def _check_shape(shape: tuple[int, int, int]) -> None:
     text = ",".join(str(n) for n in shape)
     # 32767: the sizes in a NIfTI-1 header are 16-bit integers.
     if len(shape) != 3 or not all(isinstance(n, int | np.integer) and 1 <= n <= 32767 for n in shape):
-        raise InputError(f"--shape: found {text}, expected X,Y,Z: three whole numbers from 1 to 32767")
+        raise InputError(f"shape: found {text}, expected X,Y,Z: three whole numbers from 1 to 32767")

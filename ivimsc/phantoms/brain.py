@@ -23,7 +23,18 @@ ANATOMY = 40  # key of the outlines, which do not depend on the seed
 
 
 def make(shape: tuple[int, int, int] | None, seed: int) -> Scene:
-    """The phantom in `shape` (default 128, 128, 10) over the same field of view."""
+    """The phantom in a matrix of any shape.
+
+    Parameters
+    ----------
+    shape : matrix (x, y, z); default 128, 128, 10; the field of view stays
+    seed : keys the spread within the tissues
+
+    Raises
+    ------
+    InputError
+        for a matrix so coarse that nothing of the picture is in it
+    """
     axes, geometry = make_axes(shape or SHAPE, FOV)
     values = tissues("brain")
     canvas = Canvas(values, np.zeros(geometry.shape, np.uint8))

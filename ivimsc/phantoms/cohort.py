@@ -94,6 +94,7 @@ def make(shape: tuple[int, int, int] | None, seed: int, name: str) -> Scene:
     ----------
     shape : matrix of the stack (x, y, scans × slices); a coarser matrix has fewer voxels in proportion
     seed : keys organs and parameters
+    name : one of `COHORTS`
 
     Raises
     ------
@@ -104,12 +105,12 @@ def make(shape: tuple[int, int, int] | None, seed: int, name: str) -> Scene:
     scans = len(cohort.scans)
     x, y, z = shape or (SHAPE[0], SHAPE[1], SHAPE[2] * scans)
     if z % scans:
-        raise InputError(f"--shape: found {x},{y},{z}, expected a multiple of {scans} slices: {name} has {scans} scans")
+        raise InputError(f"shape: found {x},{y},{z}, expected a multiple of {scans} slices: {name} has {scans} scans")
     axes, one = make_axes((x, y, z // scans), FOV)
     stack = Geometry((x, y, z), *[one.affine] * 3, 1, 1, one.zooms)
     counts = _counts(cohort, round(cohort.voxels * x * y * (z // scans) / math.prod(SHAPE)))
     if min(counts) < 1:
-        raise InputError(f"--shape: found {x},{y},{z}, expected a finer matrix: a scan would have no voxel")
+        raise InputError(f"shape: found {x},{y},{z}, expected a finer matrix: a scan would have no voxel")
     own = _subjects(cohort, seed)
     parts = [_scan(cohort, k, n, axes, own, seed) for k, n in enumerate(counts)]
     for k, part in enumerate(parts):

@@ -14,7 +14,13 @@ HEAD, HEAD_RADII = (-70.0, -30.0, 0.0), (41.0, 33.0, 33.0)  # mm
 
 
 def paint(canvas: Canvas, axes: Axes) -> None:
-    """Paint the fetus: lying with its back down, its head to the left of the picture; `canvas` is the amniotic fluid."""
+    """Paint the fetus, lying with its back down, its head to the left of the picture.
+
+    Parameters
+    ----------
+    canvas : the amniotic fluid
+    axes : coordinates of its voxels [mm]
+    """
     axes = tuple((axis - np.float32(c)) / np.float32(SCALE) for axis, c in zip(axes, PLACE, strict=True))
     body = _body(axes)
     canvas.paint("fetal soft tissue", body < 0)

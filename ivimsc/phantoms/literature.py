@@ -30,7 +30,16 @@ def data_folder() -> Path:
 
 @cache
 def tissues(organ: str) -> dict[str, Tissue]:
-    """The tissues of an organ (placenta, brain, abdomen) by name, in the order of the file."""
+    """The tissues of an organ.
+
+    Parameters
+    ----------
+    organ : placenta, brain or abdomen
+
+    Returns
+    -------
+    the tissues by name, in the order of the file
+    """
     table: dict[str, dict[str, tuple[float, float]]] = {}
     with (data_folder() / "literature.csv").open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):

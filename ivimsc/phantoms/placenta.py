@@ -27,7 +27,18 @@ ANATOMY = 20
 
 
 def make(shape: tuple[int, int, int] | None, seed: int) -> Scene:
-    """The phantom in `shape` (default 256, 256, 15) over the same field of view."""
+    """The phantom in a matrix of any shape.
+
+    Parameters
+    ----------
+    shape : matrix (x, y, z); default 256, 256, 15; the field of view stays
+    seed : keys the spread within the tissues
+
+    Raises
+    ------
+    InputError
+        for a matrix so coarse that nothing of the picture is in it
+    """
     axes, geometry = make_axes(shape or SHAPE, FOV)
     values = tissues("placenta")
     canvas = Canvas(values, np.zeros(geometry.shape, np.uint8))

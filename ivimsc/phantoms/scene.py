@@ -32,19 +32,19 @@ class Canvas:
         self.labels = labels
 
     def paint(self, tissue: str, where: NDArray[np.bool_]) -> None:
-        """Put `tissue` wherever `where` holds, over what was there."""
+        """Put a tissue in the voxels `where`, a bool array of the canvas's shape, over what was there."""
         self.labels[where] = self.codes[tissue]
 
     def has(self, *tissues: str) -> NDArray[np.bool_]:
-        """Where any of `tissues` lies now."""
+        """Where any of these tissues lies now: a bool array of the canvas's shape."""
         return np.isin(self.labels, [self.codes[name] for name in tissues])
 
     def part(self, where: NDArray[np.bool_]) -> "Canvas":
-        """A canvas of only the voxels `where`, as a list: small shapes are quicker to paint there; see `put`."""
+        """A canvas (voxel,) of only the voxels `where`: small shapes are quicker to paint there; see `put`."""
         return Canvas(self.codes, self.labels[where])
 
     def put(self, where: NDArray[np.bool_], part: "Canvas") -> None:
-        """Put a `part` of the canvas back in its place."""
+        """Put a part of the canvas, from `part`, back in its place, the voxels `where`."""
         self.labels[where] = part.labels
 
 
@@ -90,7 +90,7 @@ def make_scene(
     axes, geometry = space
     if not canvas.labels.any():
         text = ",".join(str(n) for n in geometry.shape)
-        raise InputError(f"--shape: found {text}, in which no voxel's centre meets the organ; expected a finer matrix")
+        raise InputError(f"shape: found {text}, in which no voxel's centre meets the organ; expected a finer matrix")
     index = np.argwhere(canvas.labels.T)[:, ::-1].astype(np.int32)  # x fastest, as in a NIfTI file
     places = tuple(index.T)
     points, tissue = tuple(axis[places] for axis in axes), canvas.labels[places]

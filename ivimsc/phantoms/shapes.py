@@ -16,10 +16,19 @@ Axes = Points
 
 
 def make_axes(shape: tuple[int, int, int], fov: tuple[float, float, float]) -> tuple[Axes, Geometry]:
-    """Coordinates [mm] of the voxel centres, each (x, y, z), and the geometry behind them.
+    """Coordinates of the voxel centres, and the geometry behind them.
 
     x runs to the right of the picture, y to the front and z up. A slice shown with x to the right and y up is in
     radiological convention: the picture's left is the patient's right, and so the affine's first entry is negative.
+
+    Parameters
+    ----------
+    shape : matrix (x, y, z)
+    fov : field of view [mm], of each axis
+
+    Returns
+    -------
+    three arrays (x, y, z) of coordinates [mm], and the geometry
     """
     zooms = tuple(float(f / n) for f, n in zip(fov, shape, strict=True))
     lines = [(np.arange(n, dtype=np.float32) - (n - 1) / 2) * np.float32(z) for n, z in zip(shape, zooms, strict=True)]
@@ -30,7 +39,18 @@ def make_axes(shape: tuple[int, int, int], fov: tuple[float, float, float]) -> t
 
 
 def rotate(points: Points, centre: tuple[float, float, float], degrees: float) -> Points:
-    """The points about `centre`, in axes turned by `degrees` in the plane of the slice (counter-clockwise)."""
+    """Points in axes of their own, turned in the plane of the slice.
+
+    Parameters
+    ----------
+    points : three arrays of coordinates [mm]
+    centre : origin of the new axes [mm]
+    degrees : that they are turned by, counter-clockwise
+
+    Returns
+    -------
+    the points in the new axes [mm]
+    """
     x, y, z = (p - np.float32(c) for p, c in zip(points, centre, strict=True))
     c, s = np.float32(np.cos(np.radians(degrees))), np.float32(np.sin(np.radians(degrees)))
     return c * x + s * y, -s * x + c * y, z
@@ -39,7 +59,18 @@ def rotate(points: Points, centre: tuple[float, float, float], degrees: float) -
 def ellipsoid(
     points: Points, centre: tuple[float, float, float], radii: tuple[float, float, float], degrees: float = 0.0
 ) -> NDArray[np.float32]:
-    """Distance [mm] to an ellipsoid, exact to first order near its surface."""
+    """Distance to an ellipsoid, exact to first order near its surface.
+
+    Parameters
+    ----------
+    points : three arrays of coordinates [mm]
+    centre, radii : of the ellipsoid [mm]
+    degrees : that it is turned by in the plane of the slice, counter-clockwise
+
+    Returns
+    -------
+    distance [mm] of every point, negative inside
+    """
     local = rotate(points, centre, degrees)
     k0 = np.sqrt(sum((p / np.float32(r)) ** 2 for p, r in zip(local, radii, strict=True)))
     k1 = np.sqrt(sum((p / np.float32(r * r)) ** 2 for p, r in zip(local, radii, strict=True)))
@@ -49,7 +80,18 @@ def ellipsoid(
 
 
 def tube(points: Points, path: NDArray, radius: float | NDArray) -> NDArray[np.float32]:
-    """Distance [mm] to a tube along the line through `path` (point, 3), with one radius or one for each point."""
+    """Distance to a tube along a line.
+
+    Parameters
+    ----------
+    points : three arrays of coordinates [mm]
+    path : (corner, 3) of the line [mm]
+    radius : of the tube [mm]; one, or one for each corner
+
+    Returns
+    -------
+    distance [mm] of every point, negative inside
+    """
     path = np.asarray(path, np.float32)
     radii = np.broadcast_to(np.asarray(radius, np.float32), len(path))
     best = np.full(points[0].shape, np.inf, np.float32)
@@ -64,13 +106,23 @@ def tube(points: Points, path: NDArray, radius: float | NDArray) -> NDArray[np.f
 
 
 def union(a: NDArray, b: NDArray, blend: float) -> NDArray:
-    """Union of two shapes with a fillet of about `blend` mm between them (polynomial smooth minimum)."""
+    """Union of two shapes with a fillet between them (polynomial smooth minimum).
+
+    Parameters
+    ----------
+    a, b : distances to the two [mm]
+    blend : size of the fillet [mm]
+
+    Returns
+    -------
+    distance to the union [mm]
+    """
     h = np.maximum(blend - np.abs(a - b), 0) / blend
     return np.minimum(a, b) - h * h * np.float32(blend / 4)
 
 
 def smooth_step(value: NDArray, low: float, high: float) -> NDArray[np.float32]:
-    """0 below `low`, 1 above `high`, a cubic in between."""
+    """A step without corners, for values of any shape: 0 below `low`, 1 above `high`, a cubic in between."""
     t = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -89,7 +141,17 @@ def field(points: Points, scale: float, seed: int, number: int) -> NDArray[np.fl
     """A smooth random field of mean 0 and SD 1 (over realisations), correlated over about `scale` mm.
 
     Cubic B-splines on a lattice of pitch `scale` with normal weights. The field belongs to the place, not to the matrix:
-    a coarser matrix samples the same field. `number` tells the fields of one seed apart.
+    a coarser matrix samples the same field.
+
+    Parameters
+    ----------
+    points : three arrays of coordinates [mm], of one shape
+    scale : correlation length [mm]
+    seed, number : key the field; the number tells the fields of one seed apart
+
+    Returns
+    -------
+    value at every point
     """
     lows = [int(np.floor(float(p.min()) / scale)) - 2 for p in points]
     highs = [int(np.ceil(float(p.max()) / scale)) + 2 for p in points]

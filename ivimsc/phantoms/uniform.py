@@ -50,7 +50,14 @@ class Uniform:
 
 
 def make(shape: tuple[int, int, int] | None, seed: int, voxels: int | None = None) -> Uniform:
-    """The phantom in a box of `shape`, or `voxels` of them in a box just large enough."""
+    """The phantom in a box.
+
+    Parameters
+    ----------
+    shape : of the box (x, y, z), all of it filled
+    seed : keys the parameters
+    voxels : without a shape, so many voxels in a box just large enough; default 100,000
+    """
     if shape is not None:
         return Uniform(shape, shape[0] * shape[1] * shape[2], seed)
     voxels = voxels or DEFAULT_VOXELS

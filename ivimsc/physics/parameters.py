@@ -49,7 +49,18 @@ BY_KEY = {parameter.key: parameter for parameter in PARAMETERS}
 
 @dataclass(frozen=True)
 class Bounds:
-    """Box bounds of a fit: f [1], D [mm²/s] and D* [mm²/s], each as (lower, upper); S0 > 0 is free."""
+    """Box bounds of a fit; S0 > 0 is free.
+
+    Attributes
+    ----------
+    f : (lower, upper), without unit, within 0..1
+    D, Dstar : (lower, upper) in mm²/s, finite and >= 0; the range of D* lies above that of D
+
+    Raises
+    ------
+    InputError
+        for bounds out of order or out of these ranges
+    """
 
     f: tuple[float, float] = (BY_KEY["f"].lower, BY_KEY["f"].upper)
     D: tuple[float, float] = (BY_KEY["d"].lower, BY_KEY["d"].upper)

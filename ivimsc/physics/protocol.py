@@ -39,15 +39,20 @@ class Protocol:
 
     @staticmethod
     def from_volumes(values: ArrayLike, source: str = "b-values") -> "Protocol":
-        """Validate and group the b-values of the volumes, `values` (volume,) [s/mm²], in any order.
+        """Validate and group the b-values of the volumes.
 
         Neighbours (sorted) share a shell if they lie at most 5 % of b and at most 5 s/mm² apart, and the shell
         spans at most twice that.
 
+        Parameters
+        ----------
+        values : (volume,) in s/mm², in any order
+        source : the file or parameter that they come from, for errors
+
         Raises
         ------
         InputError
-            if a value is not a finite number >= 0, or there is none; `source` names the file or option
+            if a value is not a finite number >= 0, or there is none
         """
         values = _validated(values, source)
         order = np.argsort(values, kind="stable")
@@ -60,7 +65,21 @@ class Protocol:
         return Protocol(bvalues, shell, repeats, tuple(_notes(members, bvalues, repeats)))
 
     def average(self, volumes: NDArray) -> NDArray[np.float32]:
-        """Mean over the volumes of each shell: (…, volume) -> (…, b). A NaN in one volume stays a NaN."""
+        """Mean over the volumes of each shell.
+
+        Parameters
+        ----------
+        volumes : (…, volume); a NaN in one volume stays a NaN
+
+        Returns
+        -------
+        (…, b) float32
+
+        Raises
+        ------
+        InputError
+            for another number of volumes than there are b-values
+        """
         if volumes.shape[-1:] != self.shell.shape:
             raise InputError(
                 f"signals: found {volumes.shape[-1:]} volumes, expected {len(self.shell)}, one per b-value"
@@ -117,10 +136,20 @@ def _notes(members: list[NDArray], bvalues: NDArray, repeats: NDArray) -> list[s
     return notes
 
 
-def select_bvalues(available: NDArray, wanted: ArrayLike, source: str = "--bvalues") -> NDArray[np.intp]:
-    """Places in `available` (b,) of the b-values `wanted` [s/mm²], ascending and distinct.
+def select_bvalues(available: NDArray, wanted: ArrayLike, source: str = "bvalues") -> NDArray[np.intp]:
+    """Find some b-values among those that there are.
 
     A wanted value means the nearest shell within the jitter that a shell may have (5 %, at most 5 s/mm²).
+
+    Parameters
+    ----------
+    available : (b,) in s/mm², ascending and distinct
+    wanted : in s/mm², in any order
+    source : the file or parameter that the wanted ones come from, for errors
+
+    Returns
+    -------
+    their places in `available`, ascending
 
     Raises
     ------
@@ -140,7 +169,19 @@ def select_bvalues(available: NDArray, wanted: ArrayLike, source: str = "--bvalu
 
 
 def require_distinct(bvalues: NDArray, least: int, who: str) -> None:
-    """Raise InputError if a method, `who`, needs more than the distinct `bvalues` (b,) there are."""
+    """Refuse to go on with too few b-values.
+
+    Parameters
+    ----------
+    bvalues : (b,) in s/mm², distinct
+    least : how many are needed
+    who : needs them, for the error
+
+    Raises
+    ------
+    InputError
+        if there are fewer
+    """
     if len(bvalues) < least:
         raise InputError(
             f"{who}: found {len(bvalues)} distinct b-value{'s' * (len(bvalues) != 1)} ({_listed(bvalues)} s/mm²), "
@@ -149,7 +190,15 @@ def require_distinct(bvalues: NDArray, least: int, who: str) -> None:
 
 
 def read_bval(path: str | Path) -> NDArray[np.float64]:
-    """b-values (volume,) [s/mm²] of an FSL or BIDS .bval file: numbers apart by white space, in a row, column or both.
+    """Read an FSL or BIDS .bval file: numbers apart by white space, in a row, in a column or both.
+
+    Parameters
+    ----------
+    path : of the file
+
+    Returns
+    -------
+    (volume,) in s/mm², in the order of the file
 
     Raises
     ------
@@ -165,8 +214,23 @@ def read_bval(path: str | Path) -> NDArray[np.float64]:
     return _numbers(text.split(), str(path))
 
 
-def parse_bvalues(text: str, source: str = "--bvalues") -> NDArray[np.float64]:
-    """b-values [s/mm²] of an option, apart by commas or blanks: ``20,50,150``."""
+def parse_bvalues(text: str, source: str = "bvalues") -> NDArray[np.float64]:
+    """Read b-values from text, apart by commas or blanks: ``20,50,150``.
+
+    Parameters
+    ----------
+    text : the b-values in s/mm²
+    source : where the text comes from, for errors
+
+    Returns
+    -------
+    (b,) in s/mm², in the order of the text
+
+    Raises
+    ------
+    InputError
+        for anything but finite numbers >= 0, and for none
+    """
     return _numbers(text.replace(",", " ").split(), source)
 
 

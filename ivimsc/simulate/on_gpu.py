@@ -13,10 +13,10 @@ from ivimsc.device.streaming import THREADS, grid, on_device, run_chunks
 from ivimsc.numerics.random_numbers import NOISE, normals
 from ivimsc.physics import noise
 from ivimsc.physics import signal as biexponential
+from ivimsc.simulate.phantom import NONE, RICIAN
 
 __all__ = ["acquire", "acquire_kernel"]
 
-RICIAN, GAUSSIAN, NONE = range(3)  # the order of physics.noise.NOISES
 _signal, _rician, _gaussian, _normals = (as_device(f) for f in (biexponential.signal, noise.rician, noise.gaussian, normals))  # fmt: skip
 
 
@@ -37,7 +37,19 @@ def acquire_kernel(first, size, number, S0, f, D, Dstar, bvalues, sigma, kind, s
 
 
 def acquire(launch: Launch, truth, first: int, b, sigma: float, kind: int, seed: int, signals) -> None:
-    """Fill signals (voxel, b) float32 on the host; truth: (S0, f, D, Dstar), each (voxel,); see `simulate`."""
+    """Fill the signals of a block of a phantom, as `_acquire` of `ivimsc.simulate.phantom` does on the CPU.
+
+    Parameters
+    ----------
+    launch : the GPU
+    truth : (S0, f, D, Dstar), each (voxel,) float32; D and Dstar in mm²/s
+    first : number of the block's first voxel in the phantom, which keys its noise
+    b : (b,) in s/mm²
+    sigma : noise standard deviation, in the unit of the signal
+    kind : number of the noise in `NOISES`
+    seed : keys the noise
+    signals : (voxel, b) float32 on the host, filled
+    """
     with on_device(launch):
         bvalues = cuda.to_device(np.ascontiguousarray(b, dtype=np.float64))
 

@@ -15,7 +15,17 @@ __all__ = ["EstimateStore", "PartFile", "StoredDictionary", "VoxelStore", "Voxel
 
 
 def open_store(path: str | Path) -> VoxelStore | EstimateStore:
-    """Open a store of either kind, by its format."""
+    """Open a store of either kind, by its format.
+
+    Parameters
+    ----------
+    path : of the store
+
+    Raises
+    ------
+    InputError
+        for a file that is missing, no store, or damaged
+    """
     with open_file(Path(path)) as file:
         kind = file.attrs.get("format")
     return EstimateStore(path) if kind == ESTIMATES else VoxelStore(path)

@@ -18,6 +18,8 @@ from ivimsc.store.journal import Journal, to_json
 
 __all__ = ["EstimateStore", "PartFile", "StoredDictionary"]
 
+REQUIRED = ("s0", "rmse", "outcome")  # the fields that every method has
+
 
 class StoredDictionary(NamedTuple):
     """The dictionary that a spectrum refers to: the grids D and Dstar [mm²/s] and, where stored, atoms (b, atom)."""
@@ -39,11 +41,9 @@ class EstimateStore(Store):
     def _load(self, attributes: Mapping[str, Any]) -> None:
         self._fields = self._file["estimates"]
         self.keys = [field.key for field in FIELDS if field.key in self._fields]
-        missing = [field.key for field in FIELDS[:6] if field.key not in self._fields]
+        missing = [key for key in REQUIRED if key not in self._fields]
         if missing:
-            raise InputError(
-                f"{self.path}: found no estimates/{missing[0]}, expected {', '.join(f.key for f in FIELDS[:6])}"
-            )
+            raise InputError(f"{self.path}: found no estimates/{missing[0]}, expected {', '.join(REQUIRED)}")
         self.method, self.device = str(attributes["method"]), str(attributes["device"])
         self.options: dict[str, Any] = json.loads(attributes["options"])
         self.notes: list[str] = json.loads(attributes["notes"])
@@ -60,18 +60,56 @@ class EstimateStore(Store):
         return self.read_field(key)
 
     def dtype_of(self, key: str) -> np.dtype:
-        """The type of the field `key` as maps have it: uint8, or float32."""
+        """The type of a field as maps have it.
+
+        Parameters
+        ----------
+        key : one of `keys`
+
+        Returns
+        -------
+        uint8 for a field that is stored as such, float32 for all others
+        """
         return np.dtype(np.uint8 if self._fields[key].dtype == np.uint8 else np.float32)
 
     def read_field(self, key: str, start: int = 0, stop: int | None = None) -> NDArray:
-        """The field `key` (voxel,) of the voxels start..stop (all of them by default)."""
+        """One field of the voxels start..stop.
+
+        Parameters
+        ----------
+        key : one of `keys`
+        start, stop : numbers of voxels; default: all
+
+        Returns
+        -------
+        (voxel,) in the unit of the field (`ivimsc.estimates.FIELDS`)
+
+        Raises
+        ------
+        InputError
+            for a field that the method does not have, and for a damaged store
+        """
         if key not in self.keys:
             raise InputError(f"{self.path}: found no field {key!r}, expected one of {', '.join(self.keys)}")
         with checked(self.path):
             return self._fields[key][start:stop]
 
     def read(self, start: int = 0, stop: int | None = None) -> Estimates:
-        """The estimates of the voxels start..stop (all of them by default), without the spectrum."""
+        """The estimates of the voxels start..stop, without the spectrum.
+
+        Parameters
+        ----------
+        start, stop : numbers of voxels; default: all
+
+        Returns
+        -------
+        Estimates with fields (voxel,); those that the method does not have are None
+
+        Raises
+        ------
+        InputError
+            for a damaged store
+        """
         with checked(self.path):
             arrays = {field.code: self._fields[field.key][start:stop] for field in FIELDS if field.key in self.keys}
         return Estimates(**arrays)
@@ -95,7 +133,7 @@ class EstimateStore(Store):
 
 
 class PartFile:
-    """The crash-safe way to an estimate store: append finished chunks, then `finish`; see `ivimsc.journal`.
+    """The crash-safe way to an estimate store: append finished chunks, then `finish`; see `ivimsc.store.journal`.
 
     Until `finish` has renamed the whole store into place, nothing exists under its name but ``NAME.part`` and its
     journal, from which another process resumes. Use as a context manager, which closes and keeps them.
@@ -108,19 +146,34 @@ class PartFile:
 
     @classmethod
     def open(cls, path: str | Path, header: Mapping[str, Any], resume: bool = False, force: bool = False) -> Self:
-        """Start the estimate store `path`, or go on with it; `header` from `PartFile.header`.
+        """Start an estimate store, or go on with it.
+
+        Parameters
+        ----------
+        path : the estimate store
+        header : from `PartFile.header`: says which fit this is
+        resume : go on with the part file, if there is one
+        force : replace a store of the same name; without `resume` start anew, whatever part file there is
 
         Raises
         ------
         InputError
             if the store exists (without `force`); if a part file exists (without `resume` or `force`), belongs to
-            another fit, or is being written by another process. `force` without `resume` starts anew.
+            another fit, or is being written by another process
         """
         return cls(path, header, resume, force)
 
     @staticmethod
     def header(voxels: Any, method: str, options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        """What makes two fits the same fit: signals, method, options, b-values, version, and whatever `more` names."""
+        """What makes two fits the same fit: signals, method, options, b-values and version.
+
+        Parameters
+        ----------
+        voxels : what is fitted (bvalues, signals_sha256, and how many)
+        method : its name
+        options : of the method
+        more : whatever else sets the fit apart; JSON types
+        """
         same = {"method": method, "options": dict(options), "bvalues": voxels.bvalues, "voxels": len(voxels)}
         return same | {"signals_sha256": voxels.signals_sha256, "ivimsc_version": __version__} | more
 
@@ -130,7 +183,12 @@ class PartFile:
         return self._journal.done
 
     def append(self, estimates: Estimates) -> None:
-        """Add the next chunk of voxels; once this returns, `kill -9` cannot lose it."""
+        """Add the next chunk of voxels; once this returns, `kill -9` cannot lose it.
+
+        Parameters
+        ----------
+        estimates : fields (voxel,), the same ones in every chunk; floats are stored as float32
+        """
         arrays = {key: np.asarray(values) for key, values in estimates.items()}
         arrays = {key: v.astype("<f4") if v.dtype.kind == "f" else v for key, v in arrays.items()}
         if estimates.spectrum is not None:
@@ -138,7 +196,7 @@ class PartFile:
             arrays["spectrum/data"] = np.asarray(data, "<f4")
             arrays["spectrum/indices"] = np.asarray(indices, "<i4")
             arrays["spectrum/indptr"] = np.diff(indptr).astype("<i8")  # row lengths; added up in finish
-        self._journal.append(self.done + len(estimates.f), arrays)
+        self._journal.append(self.done + len(estimates.outcome), arrays)
 
     def finish(
         self,
@@ -152,7 +210,24 @@ class PartFile:
     ) -> Path:
         """Turn the chunks into the estimate store, in one atomic rename, and remove the part file.
 
-        `voxels`: what was fitted (index, geometry, source, attrs); `dictionary`: with D, Dstar and perhaps atoms.
+        Parameters
+        ----------
+        voxels : what was fitted (index, geometry, source, source_sha256, attrs)
+        device, threads : where the fit ran
+        seconds : how long it took
+        notes : sentences for the user, kept in the store
+        dictionary : behind the spectrum, with D and Dstar [mm²/s] and perhaps atoms
+
+        Returns
+        -------
+        path of the estimate store
+
+        Raises
+        ------
+        InputError
+            if not all voxels are fitted, or the chunks differ in their fields
+        IvimscError
+            if the disk is full
         """
         if self.done != len(voxels) or not self.done:
             raise InputError(f"{self.path}: found {self.done} voxels fitted, expected {max(len(voxels), 1)}")

@@ -84,14 +84,39 @@ class Store:
 
 
 def column(file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:
-    """A dataset with chunks that depend on nothing but its shape."""
+    """A new dataset with chunks that depend on nothing but its shape.
+
+    Parameters
+    ----------
+    file : open for writing
+    name : of the dataset; groups are made
+    shape : (voxel,) or (voxel, column)
+    dtype : type of its values
+    """
     rows = min(shape[0], _ROWS if len(shape) > 1 else BLOCK)
     return file.create_dataset(name, shape, dtype, chunks=(rows, *shape[1:]) if rows else None)
 
 
 @contextmanager
 def created(path: Path, force: bool) -> Iterator[tuple[h5py.File, FailSafeFile]]:
-    """A new HDF5 file that appears under its name only when the block ends well."""
+    """Write an HDF5 file, whole or not at all; use as a context manager.
+
+    Parameters
+    ----------
+    path : the file, which appears under its name only when the block ends well
+    force : replace a file of the same name
+
+    Yields
+    ------
+    the open file, and the guard whose `check` raises what a write met
+
+    Raises
+    ------
+    InputError
+        if the file exists (without `force`) or cannot be written
+    IvimscError
+        if the disk is full
+    """
     with written_whole(path, force) as temporary:
         guard = FailSafeFile(temporary)
         try:
@@ -106,7 +131,15 @@ def created(path: Path, force: bool) -> Iterator[tuple[h5py.File, FailSafeFile]]
 
 
 def describe(file: h5py.File, kind: str, geometry: Geometry, about: Mapping[str, Any]) -> None:
-    """Write the attributes of a store; None is left out."""
+    """Write the attributes of a store.
+
+    Parameters
+    ----------
+    file : open for writing
+    kind : its format, `VOXELS` or `ESTIMATES`
+    geometry : where its voxels lie
+    about : whatever else it says; dicts are written as JSON, None is left out
+    """
     made = {"format": kind, "format_version": VERSION, "ivimsc_version": __version__}
     made |= {"created": datetime.now(UTC).isoformat(timespec="seconds")}
     places = {name: getattr(geometry, name) for name in Geometry.__dataclass_fields__}
@@ -130,7 +163,17 @@ def read_geometry(attributes: Mapping[str, Any]) -> Geometry:
 
 
 def open_file(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading, or say in one line why not."""
+    """Open an HDF5 file for reading.
+
+    Parameters
+    ----------
+    path : of the file
+
+    Raises
+    ------
+    InputError
+        for a file that is missing, no HDF5, truncated or damaged
+    """
     if not path.is_file():
         raise InputError(f"{path}: found {'a folder' if path.is_dir() else 'no such file'}, expected a store (.h5)")
     try:
@@ -142,7 +185,19 @@ def open_file(path: Path) -> h5py.File:
 
 
 def require_format(path: Path, file: h5py.File, kind: str) -> None:
-    """Raise InputError if `file` is not a store of `kind`, in the version that this code reads."""
+    """Refuse a file of another format or version.
+
+    Parameters
+    ----------
+    path : of the file, for the error
+    file : open for reading
+    kind : format that is wanted
+
+    Raises
+    ------
+    InputError
+        if the file is not of that kind, in the version that this code reads
+    """
     found, version = file.attrs.get("format"), file.attrs.get("format_version")
     if found != kind:
         other = f"format {found!r}" if found else "an HDF5 file of something else (no format)"
@@ -154,7 +209,17 @@ def require_format(path: Path, file: h5py.File, kind: str) -> None:
 
 @contextmanager
 def checked(path: Path) -> Iterator[None]:
-    """Tell in one line what HDF5 cannot find or read in a store."""
+    """Tell in one line what HDF5 cannot find or read in a store; use as a context manager.
+
+    Parameters
+    ----------
+    path : of the store
+
+    Raises
+    ------
+    InputError
+        for a damaged store
+    """
     try:
         yield
     except InputError:

@@ -46,6 +46,19 @@ def to_json(value: Any) -> str:
 class Journal:
     """Open, or resume, the part file of `target`; use as a context manager, which closes but keeps it.
 
+    Parameters
+    ----------
+    target : the file that the part file is to become
+    header : says which fit this is; JSON types
+    resume : go on with the part file, if there is one
+    force : the target may be replaced; without `resume` start anew, whatever part file there is
+
+    Raises
+    ------
+    InputError
+        where there is a part file and neither `resume` nor `force`, where it belongs to another fit than `header` says,
+        and where another process is writing it
+
     Attributes
     ----------
     records : the finished chunks, in order
@@ -54,17 +67,14 @@ class Journal:
     def __init__(
         self, target: str | Path, header: Mapping[str, Any], resume: bool = False, force: bool = False
     ) -> None:
-        """Raise InputError where there is a part file and neither `resume` nor `force` (which starts anew), where it
-        belongs to another fit than `header` says, and where another process is writing it.
-        """
         self.target = Path(target)
         self.part = self.target.with_name(self.target.name + ".part")
         self.journal = self.target.with_name(self.target.name + ".part.journal")
         refuse_existing(self.target, force)
         if not (resume or force) and (self.part.exists() or self.journal.exists()):
             raise InputError(
-                f"{self.part}: found the part file of an interrupted fit, expected none: --resume goes on with it, "
-                "--force starts anew"
+                f"{self.part}: found the part file of an interrupted fit, expected none: resume=True goes on with it, "
+                "force=True starts anew"
             )
         self._header = json.loads(to_json(dict(header)))
         self.records: list[Record] = []
@@ -84,7 +94,13 @@ class Journal:
         return self.records[-1].stop if self.records else 0
 
     def append(self, stop: int, arrays: Mapping[str, NDArray]) -> None:
-        """Add the chunk of voxels done..stop."""
+        """Add the chunk of voxels done..stop.
+
+        Parameters
+        ----------
+        stop : number of voxels that are finished with it
+        arrays : key -> array, of any type and length
+        """
         blocks = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
         offset, crc32 = self._data.seek(0, os.SEEK_END), 0
         with told(self.part):
@@ -98,7 +114,7 @@ class Journal:
         self.records.append(record)
 
     def read(self, record: Record) -> dict[str, NDArray]:
-        """The arrays of a record."""
+        """The arrays of a record, by key."""
         self._data.seek(record.offset)
         content = self._data.read(record.size)
         arrays, at = {}, 0
@@ -159,7 +175,9 @@ class Journal:
         for key in sorted(mine.keys() | found.keys()):
             if mine.get(key) != found.get(key):
                 was, now = (_short(header.get(key)) for header in (found, mine))
-                raise InputError(f"{self.part}: found {key} {was}, expected {now} as in this fit; --force starts anew")
+                raise InputError(
+                    f"{self.part}: found {key} {was}, expected {now} as in this fit; force=True starts anew"
+                )
 
     def _holds(self, record: Any) -> bool:
         """Whether a line of the journal is a record that follows the last one and whose bytes are all there."""

@@ -70,7 +70,16 @@ class VoxelStore(Store):
 
 
 class VoxelWriter:
-    """Write a voxel store of `n` voxels piece by piece; it appears under its name when the block ends, whole.
+    """Write a voxel store piece by piece; it appears under its name when the block ends, whole. A context manager.
+
+    Parameters
+    ----------
+    path : the store
+    n : number of voxels
+    bvalues : (b,) in s/mm², ascending and distinct
+    geometry : where the voxels lie
+    force : replace a store of the same name
+    about : source, source_sha256, tissue_names, attrs, as in `Voxels`
 
     Raises
     ------
@@ -83,7 +92,6 @@ class VoxelWriter:
     def __init__(
         self, path: str | Path, n: int, bvalues: ArrayLike, geometry: Geometry, force: bool = False, **about: Any
     ) -> None:
-        """`about`: source, source_sha256, tissue_names, attrs, as in `Voxels`."""
         self.path, self._n, self._done = Path(path), n, 0
         self._bvalues, self._geometry, self._about = np.asarray(bvalues, np.float64), geometry, about
         self._sha256 = hashlib.sha256()
@@ -96,7 +104,22 @@ class VoxelWriter:
         truth: Mapping[str, NDArray] | None = None,
         tissue: NDArray | None = None,
     ) -> None:
-        """Add voxels: signals (voxel, b), index (voxel, 3) and, with every piece or none, truth and tissue (voxel,)."""
+        """Add voxels.
+
+        Parameters
+        ----------
+        signals : (voxel, b)
+        index : (voxel, 3), places in the volume
+        truth : (voxel,) arrays under s0, f, d, dstar, with every piece or with none
+        tissue : (voxel,) codes, with every piece or with none
+
+        Raises
+        ------
+        InputError
+            for arrays of different lengths, and more voxels than there should be
+        IvimscError
+            if the disk is full
+        """
         signals = np.ascontiguousarray(signals, "<f4")
         columns = {"signals": signals, "index": np.asarray(index, np.int32)}
         columns |= {f"truth/{key}": np.asarray(values, np.float32) for key, values in (truth or {}).items()}
@@ -139,7 +162,25 @@ class VoxelWriter:
 
 
 def write_voxels(path: str | Path, voxels: Voxels, force: bool = False) -> Path:
-    """Write `voxels` as a voxel store; see `VoxelWriter`."""
+    """Write voxels that are in memory as a voxel store.
+
+    Parameters
+    ----------
+    path : the store
+    voxels : what it is to hold
+    force : replace a store of the same name
+
+    Returns
+    -------
+    `path`
+
+    Raises
+    ------
+    InputError
+        if the file exists (without `force`) or cannot be written
+    IvimscError
+        if the disk is full
+    """
     about = {name: getattr(voxels, name) for name in ("source", "source_sha256", "tissue_names", "attrs")}
     with VoxelWriter(path, len(voxels), voxels.bvalues, voxels.geometry, force, **about) as writer:
         for start in range(0, max(len(voxels), 1), BLOCK):

@@ -49,7 +49,7 @@ def test_outcome_codes_of_the_kernels_are_those_of_the_table():
 
 @pytest.mark.parametrize("threads", [0, -1, 10_000])
 def test_an_impossible_number_of_threads_is_an_error(threads):
-    with pytest.raises(InputError, match=f"--threads: found {threads}, expected 1 to {usable_cores()}"):
+    with pytest.raises(InputError, match=f"^threads: found {threads}, expected 1 to {usable_cores()}"):
         choose_device("cpu", threads)
 
 

@@ -135,11 +135,13 @@ class TestEndToEnd:
         setting, _, _ = everything
         said = []
         assert run_paper("all", setting, said.append) == [] and not calls
-        assert len(said) == len(EXPERIMENTS) and all("--force" in line for line in said)
+        assert len(said) == len(EXPERIMENTS) and all("force=True" in line for line in said)
 
     def test_results_of_another_setting_are_refused(self, everything):
         other = Setting(everything[0].out, scale=TINY, seeds=1)
-        with pytest.raises(InputError, match="another scale or number of seeds, expected none: --force overwrites it"):
+        with pytest.raises(
+            InputError, match="another scale or number of seeds, expected none: force=True overwrites it"
+        ):
             run_paper("fig2", other)
 
     def test_only_what_was_deleted_is_done_again(self, everything, calls):

@@ -137,7 +137,7 @@ def test_read_bval_of_a_folder(tmp_path: Path) -> None:
 
 def test_parse_bvalues() -> None:
     np.testing.assert_array_equal(parse_bvalues("20, 50,150"), [20, 50, 150])
-    with pytest.raises(InputError, match="--bvalues: found 'x'"):
+    with pytest.raises(InputError, match="^bvalues: found 'x'"):
         parse_bvalues("20,x")
 
 

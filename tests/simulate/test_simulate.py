@@ -57,10 +57,10 @@ class TestSignals:
             ((1, 0.1, -1e-3, 5e-2, B), "D: found -0.001, expected >= 0"),
             ((1, 0.1, 1e-3, -1, B), "Dstar: found -1, expected >= 0"),
             ((-1, 0.1, 1e-3, 5e-2, B), "S0: found -1, expected >= 0"),
-            ((1, 0.1, 1e-3, 5e-2, [0, -5]), "expected a list of finite numbers >= 0"),
+            ((1, 0.1, 1e-3, 5e-2, [0, -5]), r"bvalues: found \[0.0, -5.0\], expected a list of finite numbers >= 0"),
             ((1, 0.1, 1e-3, 5e-2, [0, np.nan]), "expected a list of finite numbers >= 0"),
             ((1, 0.1, 1e-3, 5e-2, []), "expected a list of finite numbers >= 0"),
-            ((1, 0.1, 1e-3, 5e-2, "ten"), "expected numbers"),
+            ((1, 0.1, 1e-3, 5e-2, "ten"), "bvalues: found 'ten', expected numbers"),
             ((np.ones(2), np.zeros(3), 1e-3, 5e-2, B), r"found shapes \(2,\), \(3,\)"),
         ],
     )
@@ -96,7 +96,7 @@ class TestNoise:
         one = simulate_phantom("uniform", voxels=40_000, seed=3, launch=Launch("cpu", 1))
         two = simulate_phantom("uniform", voxels=40_000, seed=3, launch=TWO_THREADS)
         np.testing.assert_array_equal(one.signals, two.signals)
-        monkeypatch.setattr("ivimsc.simulate.BLOCK", 17)
+        monkeypatch.setattr("ivimsc.simulate.phantom.BLOCK", 17)
         three = simulate_phantom("uniform", voxels=40_000, seed=3, launch=TWO_THREADS)
         np.testing.assert_array_equal(one.signals, three.signals)
 
@@ -167,7 +167,7 @@ class TestNifti:
 class TestStore:
     @pytest.mark.parametrize(("name", "size"), [("uniform", {"voxels": 5003}), ("placenta", {"shape": (40, 40, 3)})])
     def test_streamed_equals_in_memory(self, tmp_path, monkeypatch, name, size):
-        monkeypatch.setattr("ivimsc.simulate.WRITE_BLOCK", 7_777)  # 777 voxels of ten b-values
+        monkeypatch.setattr("ivimsc.simulate.phantom.WRITE_BLOCK", 7_777)  # 777 voxels of ten b-values
         n = write_phantom(tmp_path / "a.h5", name, snr=20, seed=4, **size)
         voxels = simulate_phantom(name, snr=20, seed=4, **size)
         with VoxelStore(tmp_path / "a.h5") as store:
@@ -196,23 +196,23 @@ class TestStore:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "heart"}, "--phantom: found 'heart', expected one of uniform, placenta, brain, abdomen"),
-        ({"snr": 0}, "--snr: found 0, expected a number > 0"),
-        ({"snr": float("nan")}, "--snr: found nan"),
-        ({"seed": -1}, "--seed: found -1, expected"),
-        ({"seed": 2**63}, "--seed: found 9223372036854775808, expected"),
-        ({"noise": "pink"}, "--noise: found 'pink', expected one of rician, gaussian, none"),
-        ({"voxels": 0}, "--voxels: found 0, expected at least 1"),
-        ({"voxels": 5, "shape": (1, 1, 1)}, "found both"),
-        ({"shape": (4, 4)}, "--shape: found 4,4, expected X,Y,Z"),
-        ({"shape": (4, 0, 4)}, "--shape: found 4,0,4, expected X,Y,Z"),
-        ({"shape": (40_000, 1, 1)}, "--shape: found 40000,1,1, expected X,Y,Z"),
-        ({"name": "placenta", "voxels": 5}, "--voxels: found 5 for phantom placenta"),
-        ({"bvalues": [0, 10, 10]}, "--bvalues: found 0, 10, 10, expected distinct"),
-        ({"bvalues": [-1, 10]}, "--bvalues: found"),
+        ({"name": "heart"}, "name: found 'heart', expected one of uniform, placenta, brain, abdomen"),
+        ({"snr": 0}, "snr: found 0, expected a number > 0"),
+        ({"snr": float("nan")}, "snr: found nan"),
+        ({"seed": -1}, "seed: found -1, expected"),
+        ({"seed": 2**63}, "seed: found 9223372036854775808, expected"),
+        ({"noise": "pink"}, "noise: found 'pink', expected one of rician, gaussian, none"),
+        ({"voxels": 0}, "voxels: found 0, expected at least 1"),
+        ({"voxels": 5, "shape": (1, 1, 1)}, "voxels and shape: found both"),
+        ({"shape": (4, 4)}, "shape: found 4,4, expected X,Y,Z"),
+        ({"shape": (4, 0, 4)}, "shape: found 4,0,4, expected X,Y,Z"),
+        ({"shape": (40_000, 1, 1)}, "shape: found 40000,1,1, expected X,Y,Z"),
+        ({"name": "placenta", "voxels": 5}, "voxels: found 5 for phantom placenta"),
+        ({"bvalues": [0, 10, 10]}, "bvalues: found 0, 10, 10, expected distinct"),
+        ({"bvalues": [-1, 10]}, "bvalues: found"),
     ],
 )
 def test_bad_options_are_one_line(options, message):
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(InputError, match=f"^{message}") as caught:
         simulate_phantom(**{"name": "uniform", **options})
     assert "\n" not in str(caught.value)

@@ -133,7 +133,7 @@ def test_other_types_and_layouts(tmp_path: Path) -> None:
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     path = tmp_path / "v.h5"
     path.write_text("precious")
-    with pytest.raises(InputError, match=r"v\.h5: found an existing file.*--force"):
+    with pytest.raises(InputError, match=r"v\.h5: found an existing file.*force=True"):
         write_voxels(path, make_voxels())
     assert path.read_text() == "precious"
     write_voxels(path, make_voxels(), force=True)
@@ -346,7 +346,7 @@ def test_a_part_file_is_not_lost_by_accident(tmp_path: Path) -> None:
     header = PartFile.header(voxels, "nlls", {"split": 200.0})
     interrupted(path, voxels)
     before = Path(f"{path}.part").read_bytes()
-    with pytest.raises(InputError, match="--resume goes on with it, --force starts anew"):
+    with pytest.raises(InputError, match="resume=True goes on with it, force=True starts anew"):
         PartFile.open(path, header)
     with pytest.raises(InputError, match='found method nlls|found method "nlls", expected "segmented"'):
         PartFile.open(path, header | {"method": "segmented"}, resume=True)

@@ -1,0 +1,14 @@
+"""NIfTI in and out; the only part of the package that knows the format. `image`: files; `series`: files to voxels."""
+
+from ivimsc.nifti.image import encode_volume, little_endian, read_volume, volume_stream, write_bval, write_volume
+from ivimsc.nifti.series import read_series
+
+__all__ = [
+    "encode_volume",
+    "little_endian",
+    "read_series",
+    "read_volume",
+    "volume_stream",
+    "write_bval",
+    "write_volume",
+]
