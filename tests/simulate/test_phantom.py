@@ -8,6 +8,7 @@ import pytest
 from ivimsc.device.launch import Launch, usable_cores
 from ivimsc.errors import InputError
 from ivimsc.nifti import read_series, read_volume
+from ivimsc.numerics.random_numbers import NOISE, normals
 from ivimsc.physics.noise import rician_mean, rician_variance
 from ivimsc.simulate import DEFAULT_BVALUES, simulate_phantom, simulate_signals, write_nifti, write_phantom
 from ivimsc.store import VoxelStore
@@ -92,11 +93,21 @@ class TestNoise:
         correlation = np.corrcoef(z.T) - np.eye(len(B))
         assert np.abs(correlation).max() < 4.5 / np.sqrt(n)  # 45 pairs of b-values
 
+    @pytest.mark.parametrize("noise", ["rician", "gaussian"])
+    def test_every_draw_is_that_of_seed_voxel_and_bvalue(self, noise):
+        """Equation (11) in numpy, with the very draws of the seed: neither truth nor noise may use another one."""
+        noisy = simulate_phantom("uniform", snr=8, seed=5, noise=noise, voxels=40)
+        clean = simulate_phantom("uniform", seed=5, noise="none", voxels=40).signals.astype(np.float64)
+        draws = np.array([[normals(5, NOISE, voxel, k) for k in range(len(B))] for voxel in range(40)])
+        real, imaginary = clean + draws[..., 0] / 8, draws[..., 1] / 8
+        expected = np.hypot(real, imaginary) if noise == "rician" else real
+        np.testing.assert_allclose(noisy.signals, expected, atol=2e-7)  # float32 of values up to 1.5
+
     def test_neither_threads_nor_blocks_change_a_bit(self, monkeypatch):
         one = simulate_phantom("uniform", voxels=40_000, seed=3, launch=Launch("cpu", 1))
         two = simulate_phantom("uniform", voxels=40_000, seed=3, launch=TWO_THREADS)
         np.testing.assert_array_equal(one.signals, two.signals)
-        monkeypatch.setattr("ivimsc.simulate.BLOCK", 17)
+        monkeypatch.setattr("ivimsc.simulate.phantom.BLOCK", 1717)  # 4 times as many voxels at once
         three = simulate_phantom("uniform", voxels=40_000, seed=3, launch=TWO_THREADS)
         np.testing.assert_array_equal(one.signals, three.signals)
 
@@ -167,7 +178,7 @@ class TestNifti:
 class TestStore:
     @pytest.mark.parametrize(("name", "size"), [("uniform", {"voxels": 5003}), ("placenta", {"shape": (40, 40, 3)})])
     def test_streamed_equals_in_memory(self, tmp_path, monkeypatch, name, size):
-        monkeypatch.setattr("ivimsc.simulate.WRITE_BLOCK", 7_777)  # 777 voxels of ten b-values
+        monkeypatch.setattr("ivimsc.simulate.phantom.WRITE_BLOCK", 7_777)  # 777 voxels of ten b-values
         n = write_phantom(tmp_path / "a.h5", name, snr=20, seed=4, **size)
         voxels = simulate_phantom(name, snr=20, seed=4, **size)
         with VoxelStore(tmp_path / "a.h5") as store:
