@@ -1,5 +1,6 @@
 """Registration: known motion is taken back, b-vectors turn along, real images come to lie on each other."""
 
+import csv
 import json
 
 import nibabel as nib
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import affine_transform
 
+from ivimsc import register
 from ivimsc.cli import main
 from ivimsc.errors import InputError
-from ivimsc.register import Registration, register_images, turned
+from ivimsc.register import Registration, register_file, register_images, turned
 from ivimsc.simulate import simulate_phantom
 from ivimsc.voxels import Geometry
 
@@ -33,14 +35,20 @@ def matrix(angle, shift, shape, zooms):
     return out
 
 
-def moved(volume, matrices, zooms):
-    """Every image looked up at M x: independent of ITK."""
+def moved(volume, matrices, zooms, mode="constant"):
+    """Every image looked up at M x by cubic splines: independent of ITK."""
     scale = np.diag([*zooms, 1.0])
     out = np.empty_like(volume)
     for k, m in enumerate(matrices):
         in_voxels = np.linalg.inv(scale) @ m @ scale
-        out[..., k] = affine_transform(volume[..., k], in_voxels[:3, :3], in_voxels[:3, 3], order=3)
+        out[..., k] = affine_transform(volume[..., k], in_voxels[:3, :3], in_voxels[:3, 3], order=3, mode=mode)
     return out
+
+
+def mean_shift(m, shape, zooms):
+    """Mean distance [mm] that (4, 4) moves the voxels of the volume."""
+    points = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1).reshape(-1, 3) * zooms
+    return np.linalg.norm(points @ m[:3, :3].T + m[:3, 3] - points, axis=1).mean()
 
 
 def spread(matrices, inside, zooms):
@@ -79,6 +87,110 @@ def test_images_that_lie_right_stay_and_threads_do_not_matter():
     one, two = (register_images(volume, zooms, threads=n) for n in (1, 2))
     assert one.total[one.best].max() < 0.15 * zooms[0]
     np.testing.assert_array_equal(one.matrices, two.matrices)
+
+
+ZOOMS = (2.0, 2.5, 5.0)
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Three noisy images of which two were moved, by fractions of a voxel and more, and their registration."""
+    volume, _ = phantom((32, 32, 6), [0, 100, 400])
+    motions = ((0, (0, 0, 0)), (0.04, (3, -1.3, 1)), (-0.03, (-2.2, 2, 0)))
+    images = moved(volume, [matrix(angle, shift, (32, 32, 6), ZOOMS) for angle, shift in motions], ZOOMS, "nearest")
+    return images, register_images(images, ZOOMS)
+
+
+class TestResult:
+    """What comes back belongs together: images, matrices, distances and the pass that is kept."""
+
+    def test_images_are_cubic_splines_at_the_matrices(self, found):
+        images, result = found
+        expected = moved(images, result.matrices[:, 0], ZOOMS, "mirror")  # as ITK continues its splines
+        known = np.isfinite(result.images)
+        assert 0.5 < known.mean() < 1
+        # float32 sums: 1e-5 of a signal of 1; linear interpolation is off by 0.02 on noise of SD 0.02
+        np.testing.assert_allclose(result.images[known], expected[known], atol=2e-4)
+
+    def test_total_is_the_mean_distance_in_mm(self, found):
+        images, result = found
+        expected = [mean_shift(m, images.shape[:3], ZOOMS) for m in result.matrices[:, 0]]
+        assert max(expected) > 1  # mm
+        np.testing.assert_allclose(result.total[result.best], expected, rtol=1e-9)
+
+    def test_the_first_pass_starts_from_the_original(self, found):
+        _, result = found
+        np.testing.assert_array_equal(result.displacement[0], result.total[0])
+        assert np.all(result.displacement[1:].mean(axis=1) < result.displacement[0].mean())
+
+    def test_the_mean_of_the_images_stays_where_it_is(self, found):
+        np.testing.assert_allclose(found[1].matrices[:, 0].mean(axis=0), np.eye(4), atol=1e-9)
+
+    def test_planar_matrices_leave_z_alone(self):
+        volume, zooms = phantom((24, 24, 2), [0, 100])
+        result = register_images(volume, zooms, planar=True)
+        assert result.matrices.shape == (2, 2, 4, 4)
+        np.testing.assert_array_equal(result.matrices[..., 2, :], np.broadcast_to([0, 0, 1, 0], (2, 2, 4)))
+        np.testing.assert_array_equal(result.matrices[..., :2, 2], 0)
+        np.testing.assert_allclose(result.matrices.mean(axis=0), np.broadcast_to(np.eye(4), (2, 4, 4)), atol=1e-9)
+
+
+def blobs(x, y):
+    """A picture without any symmetry, at points in mm."""
+    spots = ((12, 14, 3, 1.0), (25, 10, 2, 0.7), (20, 27, 4, 0.5), (9, 24, 1.5, 0.9))
+    return sum(h * np.exp(-((x - u) ** 2 + (y - v) ** 2) / (2 * w * w)) for u, v, w, h in spots)
+
+
+def test_a_step_goes_ahead_of_the_transform_so_far():
+    """So far: a quarter turn. What is left is found on the grid of the template, and is taken before the turn."""
+    sitk = register._sitk()
+    x, y = np.meshgrid(np.arange(36.0), np.arange(36.0), indexing="ij")
+    centre = np.array([17.5, 17.5])
+    turn, left = np.eye(3), np.eye(3)
+    turn[:2, :2] = [[0, -1], [1, 0]]
+    turn[:2, 2] = centre - turn[:2, :2] @ centre
+    left[:2, 2] = 2.0, -1.0
+    back = np.linalg.inv(turn @ left)
+    image = blobs(back[0, 0] * x + back[0, 1] * y + back[0, 2], back[1, 0] * x + back[1, 1] * y + back[1, 2])
+    series = register._Series(sitk, [register._image(sitk, image, (1.0, 1.0))], (36, 36), (1.0, 1.0))
+    template = register._image(sitk, blobs(x, y), (1.0, 1.0))
+    found = series._register(template, series.images[0], turn)
+    # a twentieth of a voxel; the other order would be off by |(2, -1) - (1, 2)| = 3.2 voxels
+    corners = np.array([[5, 5, 1], [30, 5, 1], [5, 30, 1], [30, 30, 1.0]]).T
+    np.testing.assert_allclose(found @ corners, turn @ left @ corners, atol=0.1)
+
+
+def test_a_matrix_and_its_transform_of_itk_are_the_same_map():
+    sitk = register._sitk()
+    series = register._Series(sitk, [], (8, 9, 5), (1.5, 2.0, 4.0))
+    m = matrix(0.3, (1, -2, 3), (8, 9, 5), (1.5, 2.0, 4.0))
+    m[0, 1] += 0.2
+    transform = series._affine(m)
+    np.testing.assert_allclose(transform.TransformPoint((3.0, -4.0, 7.0)), (m @ [3, -4, 7, 1])[:3], atol=1e-12)
+    np.testing.assert_allclose(register._matrix(transform, 3), m, atol=1e-12)
+
+
+def test_files_hold_the_pass_its_transforms_and_all_distances(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    images, matrices = random.random((3, 4, 2, 2), np.float32), random.normal(size=(2, 1, 4, 4))
+    known = Registration(images, matrices, random.random((6, 2)), random.random((6, 2)), 2)
+    monkeypatch.setattr(register, "register_images", lambda *_, **__: known)
+    affine = np.diag([-2.0, 2, 5, 1])
+    nib.save(nib.Nifti1Image(np.zeros((3, 4, 2, 2), np.float32), affine), tmp_path / "a.nii")
+    (tmp_path / "a.bval").write_text("0 300")
+    register_file(tmp_path / "a.nii", tmp_path / "a.bval", tmp_path / "r.nii.gz")
+    np.testing.assert_array_equal(nib.load(tmp_path / "r.nii.gz").get_fdata(), images)
+    np.testing.assert_array_equal(nib.load(tmp_path / "r.nii.gz").affine, affine)
+    np.testing.assert_array_equal(np.loadtxt(tmp_path / "r.bval"), [0, 300])
+    told = json.loads((tmp_path / "r_transforms.json").read_text())
+    assert told["pass"] == 3 and told["source"] == "a.nii"  # users count from 1
+    np.testing.assert_array_equal(told["matrices"], matrices)
+    with open(tmp_path / "r_displacement.csv", newline="") as file:
+        rows = [list(map(float, row)) for row in list(csv.reader(file))[1:]]
+    expected = [
+        [p + 1, p == 2, k, (0, 300)[k], known.displacement[p, k], known.total[p, k]] for p in range(6) for k in (0, 1)
+    ]
+    np.testing.assert_allclose(rows, expected, atol=6e-5)  # four decimals
 
 
 def test_directions_turn_with_their_images():

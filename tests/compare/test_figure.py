@@ -1,0 +1,65 @@
+"""The picture of a fit: its maps and titles hold the numbers of the voxels."""
+
+import numpy as np
+import pytest
+
+from ivimsc.compare import figure
+from ivimsc.voxels import Geometry
+
+SHAPE = (4, 5, 3)
+N = 60
+
+
+@pytest.fixture
+def voxels():
+    random = np.random.default_rng(0)
+    other = {
+        "f": random.uniform(0.1, 0.4, N),
+        "d": random.uniform(1e-3, 2e-3, N),
+        "dstar": random.uniform(0.01, 0.1, N),
+    }
+    found = {key: values * random.normal(1.1, 0.1, N) for key, values in other.items()}
+    found["dstar"][5] = np.nan
+    index = np.stack(np.unravel_index(np.arange(N), SHAPE, order="F"), axis=1).astype(np.int32)
+    return found, other, index
+
+
+@pytest.fixture
+def drawn(voxels, tmp_path, monkeypatch):
+    """The figure as matplotlib has it, before it is closed, and its file."""
+    kept, close = [], figure.plt.close
+    monkeypatch.setattr(figure.plt, "close", kept.append)
+    found, other, index = voxels
+    path = figure.draw(found, other, ("truth", "nlls"), index, Geometry(SHAPE, np.eye(4)), tmp_path / "a.png")
+    yield kept[0], path
+    close(kept[0])
+
+
+def test_titles_hold_the_errors_in_display_units(drawn, voxels):
+    found, other, _ = voxels
+    panels = drawn[0].axes[:9]
+    for row, (key, scale) in enumerate((("f", 100), ("d", 1e3), ("dstar", 1e3))):
+        error = (found[key] - other[key]) * scale
+        error = error[np.isfinite(error)]
+        assert f"RMS difference {np.sqrt(np.mean(error**2)):.3g} " in panels[3 * row].get_title()
+        low, high = error.mean() - 1.96 * error.std(), error.mean() + 1.96 * error.std()
+        assert panels[3 * row + 1].get_title() == f"bias {error.mean():.3g}, 95 % limits {low:.3g} to {high:.3g}"
+    assert "1 voxels without a number are left out" in drawn[0].get_suptitle()
+
+
+def test_the_map_shows_the_difference_in_its_place(drawn, voxels):
+    found, other, index = voxels
+    image = drawn[0].axes[5].images[0].get_array()  # D, (y, x) of the middle slice
+    here = index[:, 2] == 1
+    expected = np.empty((5, 4))
+    expected[index[here, 1], index[here, 0]] = ((found["d"] - other["d"]) * 1e3)[here]
+    np.testing.assert_allclose(image, expected, rtol=1e-12)
+
+
+def test_the_file_is_a_picture_and_is_not_overwritten(drawn, voxels):
+    from ivimsc.errors import InputError
+
+    found, other, index = voxels
+    assert drawn[1].read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(InputError, match="existing file"):
+        figure.draw(found, other, ("truth", "nlls"), index, Geometry(SHAPE, np.eye(4)), drawn[1])
