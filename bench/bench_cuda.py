@@ -2,7 +2,10 @@
 
 Kernels are timed by CUDA events on arrays that are on the card already; end to end is from host arrays to host arrays. The
 copy time is that of the same bytes, in and out, through pinned memory, measured in the same run; the arithmetic ceiling is
-that of a kernel of nothing but multiply-adds (FMA). Skips without a GPU.
+that of a kernel of nothing but multiply-adds (FMA).
+
+Run ``python -m pytest bench/bench_cuda.py`` where a GPU answers; it writes tables named after the card into
+bench/results/cuda/. Without a GPU everything is skipped.
 """
 
 import time
@@ -17,7 +20,7 @@ from ivimsc.device.launch import choose_device, find_gpus, run_blocks, usable_co
 from ivimsc.inputs import inputs_of
 from ivimsc.methods import load_method, make_options
 from ivimsc.methods.scdnn.units import WIDTH, forward
-from ivimsc.simulate import _simulate, simulate_phantom
+from ivimsc.simulate import simulate_phantom
 from tests.conftest import TEN, as_voxels
 
 GPUS, REASON = find_gpus()
@@ -142,6 +145,7 @@ def bench_fits(method, n, copies, multiply_adds, record):
 def bench_simulate(n, copies, record):
     from ivimsc.device.streaming import THREADS, grid
     from ivimsc.simulate.on_gpu import acquire_kernel
+    from ivimsc.simulate.phantom import _simulate
 
     random = np.random.default_rng(0)
     ranges = ((1, 1), (0.05, 0.5), (0.5e-3, 2.5e-3), (10e-3, 100e-3))
