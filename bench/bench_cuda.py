@@ -15,7 +15,7 @@ from numba import cuda
 import ivimsc
 from ivimsc.device.launch import choose_device, find_gpus, run_blocks, usable_cores
 from ivimsc.methods.scdnn.units import WIDTH, forward
-from ivimsc.simulate import _simulate, simulate_phantom
+from ivimsc.simulate import simulate_phantom
 from tests.conftest import TEN, as_voxels, prepare_method
 
 GPUS, REASON = find_gpus()

@@ -3,6 +3,9 @@
 Every error is a ratio to the smallest possible mean squared error (the posterior mean under the true prior) of the same
 voxels: 1 is what no estimator can beat. Networks for one protocol are trained at SNR 30 on cohort-train, and read
 cohort-test; S0 = 1 is known to them, and to the bound.
+
+Run ``python -m pytest bench/bench_learning.py``; it writes bench/results/learning_*.md. It trains some twenty networks, about
+half a minute each. One question alone: ``-k defaults``, ``-k "noise_and or sparsity"``, ``-k any_protocol`` or ``-k inference``.
 """
 
 import time
@@ -48,6 +51,8 @@ def trained(folder, name, seed=0, **settings):
 
 class Tested:
     """Some voxels of a test store with the squared errors of the best possible estimate."""
+
+    __test__ = False  # pytest takes its name for that of a test
 
     def __init__(self, path, voxels=20_000):
         with VoxelStore(path) as store:

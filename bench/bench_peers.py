@@ -2,6 +2,8 @@
 
 Peers: dipy (IvimModel, trr), scipy.optimize.curve_fit in a loop, and a vectorised numpy segmented fit with a table of
 64 D*. The slow ones fit the first voxels only; every row's errors are of the voxels that it fitted.
+
+Run ``python -m pytest bench/bench_peers.py``; it writes bench/results/peers.md.
 """
 
 import time

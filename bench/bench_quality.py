@@ -2,15 +2,17 @@
 
 The reference: scipy's trust-region least squares on all four parameters within the same bounds, from 12 starts and from
 the answer of nlls itself (which only helps the reference).
+
+Run ``python -m pytest bench/bench_quality.py``; it writes bench/results/quality.md.
 """
 
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
-from tests.methods.test_nlls import cost, scipy_best
 
 from ivimsc.simulate import simulate_phantom
 from tests.conftest import FIVE, TEN, phantom, run_method
+from tests.methods.nlls.test_method import cost, scipy_best
 
 VOXELS = 500
 

@@ -1,6 +1,9 @@
 """How does the speed of nlls and segmented go with voxels, b-values and threads, and how far is it from the machine?
 
 The ceiling: the same count of float32 multiply-adds as nlls needs, run in the same lanes without anything else.
+
+Run ``python -m pytest bench/bench_scaling.py``; it writes bench/results/scaling_*.md and ceiling.md. One question alone: ``-k
+voxels``, ``-k bvalues``, ``-k threads`` or ``-k ceiling``.
 """
 
 import time

@@ -1,10 +1,12 @@
 """Benchmarks: one file per question. Each prints a table and writes it to bench/results/ with the command that made it.
 
 Run one with ``python -m pytest bench/bench_peers.py`` (they are not part of the tests). Kernels are compiled before the
-clock starts; speeds of one table come from one run and are to be read as ratios, since machines differ and are shared.
+clock starts; speeds of one table come from one run and are to be read as ratios, since machines differ and are shared. A
+table is written anew with the rows of this run: where ``-k`` leaves out some of its rows, they are lost from the file.
 """
 
 import platform
+import shlex
 import sys
 from collections import defaultdict
 from importlib.metadata import version
@@ -46,7 +48,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         from ivimsc.device.launch import usable_cores
 
         where = f"{usable_cores()} cores, {platform.machine()}, Python {platform.python_version()}, {packages}"
-        command = "python -m pytest " + " ".join(Path(a).as_posix() for a in sys.argv[1:] if not a.startswith("-"))
+        command = "python -m pytest " + shlex.join(word for word in sys.argv[1:] if word not in ("-q", "-s", "-v"))
         text = f"# {_TITLES[name]}\n\nMade by `{command}` on {where}.\n\n{_markdown(rows)}\n"
         (RESULTS / name).parent.mkdir(parents=True, exist_ok=True)  # cuda/… are in a folder
         (RESULTS / f"{name}.md").write_text(text)
