@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from ivimsc.compiling import JIT, KERNEL
 from ivimsc.device.launch import Launch, is_on_gpu, run_blocks
+from ivimsc.estimates import Estimates
 from ivimsc.numerics.ending import AT_BOUND, CONVERGED, UNIDENTIFIABLE, Box, ending
 from ivimsc.numerics.lanes import LANES
 from ivimsc.numerics.residuals import noise_from_residuals
 from ivimsc.numerics.standard_errors import ERROR_LANES, errors_in_lanes
 
-__all__ = ["Evidence", "Found", "evidence_of", "judge"]
+__all__ = ["Evidence", "Found", "evidence_of", "judge", "judged"]
 
 L = LANES
 NO_BOX = Box(-np.inf, np.inf, -np.inf, np.inf, -np.inf, np.inf)  # bounds are the method's own matter
@@ -85,6 +86,13 @@ def _kernel(start, stop, found, evidence, outcome):
             noise = noise_of(found.rmse[v], len(evidence.b), evidence.known_s0, evidence.sigma) / found.S0[v]
             if is_unidentifiable(found.f[v], t.d[lane], t.p[lane], (t.f_error[lane], t.p_error[lane]), noise):
                 outcome[v] = UNIDENTIFIABLE
+
+
+def judged(launch: Launch, estimates: Estimates, evidence: Evidence) -> Estimates:
+    """The same estimates; the outcome of the voxels whose D* the data cannot tell says so (it is changed in place)."""
+    e = estimates
+    judge(launch, Found(e.S0, e.f, e.D, e.Dstar, e.rmse), evidence, e.outcome)
+    return estimates
 
 
 def judge(launch: Launch, found: Found, evidence: Evidence, outcome: Any) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ivimsc import fitter
 from ivimsc.device.launch import Launch, is_on_gpu, leave_gpu, run_blocks
+from ivimsc.device.verdict import evidence_of, judged
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Spectrum
 from ivimsc.methods import Inputs, VoxelSource
@@ -97,6 +98,7 @@ class Fitter(fitter.Fitter):
             launch = leave_gpu(launch, f"solver={options.solver} of ista has no CUDA kernels, solver=exact has")
         super().__init__(launch, dictionary.notes())
         self.dictionary, self.options = dictionary, options
+        self.evidence = evidence_of(dictionary.bvalues, options.sigma)
         self.beta, self.relative = options.beta, options.beta_rule == "relative"
         self.pyramid = make_pyramid(dictionary.matrix, len(dictionary.D), options.tolerance)
 
@@ -145,10 +147,10 @@ class Fitter(fitter.Fitter):
         on_gpu = self.launch.on_gpu
         part, fit = (PART_ON_GPU, self._fit_on_gpu) if on_gpu else (PART, self._fit_part)
         if is_on_gpu(signals):
-            return fit(signals)
+            return judged(self.launch, fit(signals), self.evidence)
         signals = np.ascontiguousarray(signals)
         parts = [fit(signals[i : i + part]) for i in range(0, max(len(signals), 1), part)]
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        return judged(self.launch, parts[0] if len(parts) == 1 else _joined(parts), self.evidence)
 
     @cached_property
     def _coder(self) -> Any:
