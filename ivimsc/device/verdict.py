@@ -17,7 +17,6 @@ from ivimsc.device.launch import Launch, is_on_gpu, run_blocks
 from ivimsc.estimates import Estimates
 from ivimsc.numerics.ending import AT_BOUND, CONVERGED, UNIDENTIFIABLE, Box, ending
 from ivimsc.numerics.lanes import LANES
-from ivimsc.numerics.residuals import noise_from_residuals
 from ivimsc.numerics.standard_errors import ERROR_LANES, errors_in_lanes
 
 __all__ = ["Evidence", "Found", "evidence_of", "judge", "judged"]
@@ -37,29 +36,40 @@ class Found(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What the data know.
+    """What the data know of a voxel.
 
     b (b,) float64 [ms/µm²]; sigma: noise SD in the unit of the signal, 0 where it comes from each voxel's residuals;
-    known_s0: S0 was given.
+    factor: what turns rmse into that noise SD, NaN without a degree of freedom; known_s0: S0 was given.
     """
 
     b: NDArray[np.float64]
     sigma: float
+    factor: float
     known_s0: bool
 
 
-def evidence_of(bvalues: NDArray[np.float64], sigma: float | None = None, known_s0: bool = False) -> Evidence:
-    """The evidence of a protocol: b-values (b,) [s/mm²], noise SD in the unit of the signal (None: from residuals)."""
-    return Evidence(np.asarray(bvalues, np.float64) * 1e-3, float(sigma or 0.0), known_s0)
+def evidence_of(
+    bvalues: NDArray[np.float64], sigma: float | None = None, known_s0: bool = False, residuals: int | None = None
+) -> Evidence:
+    """The evidence of a protocol.
+
+    Parameters
+    ----------
+    bvalues : (b,) all b-values that the estimates rest on [s/mm²], that of a measured S0 among them
+    sigma : noise SD in the unit of the signal; None: from the residuals of each voxel
+    known_s0 : S0 was given, not measured
+    residuals : number of b-values that rmse is over; None: all
+    """
+    unknowns, n = 3 if known_s0 else 4, len(bvalues)
+    freedom = n - unknowns
+    factor = np.sqrt((residuals or n) / freedom) if freedom > 0 else np.nan
+    return Evidence(np.asarray(bvalues, np.float64) * 1e-3, float(sigma or 0.0), float(factor), known_s0)
 
 
 @njit(**JIT)
-def noise_of(rmse, n, known_s0, sigma):
-    """Noise SD of a voxel: `sigma` where it is known (above 0), else from its residuals; n: number of b-values."""
-    if sigma > 0:
-        return sigma
-    rmse = np.float64(rmse)
-    return noise_from_residuals(rmse * rmse * n, n, 3 if known_s0 else 4)
+def noise_of(rmse, evidence):
+    """Noise SD of a voxel in the unit of the signal: the known one, or that of its residuals."""
+    return evidence.sigma if evidence.sigma > 0 else np.float64(rmse) * evidence.factor
 
 
 @njit(**JIT)
@@ -83,7 +93,7 @@ def _kernel(start, stop, found, evidence, outcome):
             v = first + lane
             if outcome[v] != CONVERGED and outcome[v] != AT_BOUND:
                 continue
-            noise = noise_of(found.rmse[v], len(evidence.b), evidence.known_s0, evidence.sigma) / found.S0[v]
+            noise = noise_of(found.rmse[v], evidence) / found.S0[v]
             if is_unidentifiable(found.f[v], t.d[lane], t.p[lane], (t.f_error[lane], t.p_error[lane]), noise):
                 outcome[v] = UNIDENTIFIABLE
 

@@ -24,25 +24,25 @@ _is_unidentifiable, _noise_of, _add_gram, _unit_errors, _exp64 = (
 
 
 @cuda.jit(cache=True)
-def judge_kernel(S0, f, D, Dstar, rmse, b, sigma, known_s0, outcome):
-    """See `verdict.judge`: arrays (voxel,); b (b,) [ms/µm²]."""
+def judge_kernel(found, evidence, outcome):
+    """See `verdict.judge`: one voxel per thread."""
     v = cuda.grid(1)
     if v >= outcome.shape[0] or (outcome[v] != CONVERGED and outcome[v] != AT_BOUND):
         return
-    d, p = 1e3 * np.float64(D[v]), 1e3 * np.float64(Dstar[v])
-    sums = NO_GRAM
+    f, d, p = np.float64(found.f[v]), 1e3 * np.float64(found.D[v]), 1e3 * np.float64(found.Dstar[v])
+    b, sums = evidence.b, NO_GRAM
     for k in range(b.shape[0]):
         sums = _add_gram(sums, _exp64(-b[k] * d), _exp64(-b[k] * p), b[k])
-    errors = _unit_errors(sums, 1.0 - np.float64(f[v]), np.float64(f[v]), known_s0)
-    noise = _noise_of(rmse[v], b.shape[0], known_s0, sigma) / S0[v]
-    if _is_unidentifiable(f[v], d, p, (errors.f, errors.p), noise):
+    errors = _unit_errors(sums, 1.0 - f, f, evidence.known_s0)
+    noise = _noise_of(found.rmse[v], evidence) / found.S0[v]
+    if _is_unidentifiable(f, d, p, (errors.f, errors.p), noise):
         outcome[v] = UNIDENTIFIABLE
 
 
 def judge_on_gpu(launch: Launch, found: Any, evidence: Any, outcome: Any) -> None:
     """`verdict.judge` where the arrays are on the GPU of `launch`."""
     with on_device(launch):
-        b = cuda.to_device(evidence.b)
+        there = evidence._replace(b=cuda.to_device(evidence.b))
         if len(outcome):
-            judge_kernel[grid(len(outcome), THREADS), THREADS](*found, b, evidence.sigma, evidence.known_s0, outcome)
+            judge_kernel[grid(len(outcome), THREADS), THREADS](found, there, outcome)
             cuda.synchronize()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.device.launch import Launch
+from ivimsc.device.verdict import Evidence, evidence_of, judged
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.fitter import Fitter, Inputs
@@ -60,6 +61,12 @@ class Signals:
             raise InputError(f"option s0 of {model.method}: found none, and no b = 0 in the data, expected S0 as the option s0")  # fmt: skip
         self.zero = int(zero[0]) if s0 is None and len(zero) else -1
         self.note = "S0: signal at b = 0" if s0 is None else f"S0: {s0:g} (given)"
+
+    def evidence(self, bvalues: NDArray[np.float64]) -> Evidence:
+        """What the data know: the model's `bvalues` (b,), and b = 0 where S0 was measured there and is not one of them."""
+        measured = self.s0 is None and not (bvalues == 0).any()
+        used = np.concatenate([[0.0], bvalues]) if measured else bvalues
+        return evidence_of(used, None, self.s0 is not None, len(bvalues))
 
     def bases(self, n: int, beside: NDArray[np.float32] | None) -> NDArray[np.float32]:
         """S0 (voxel,) of n voxels where it is no column of their signals; `beside`: the signal at b = 0 that came along."""
@@ -130,6 +137,7 @@ class LayerFitter(Fitter):
         self.model, self.signals = model, Signals(voxels, model, options.s0)
         self.identity = {"model_sha256": model.sha256}
         self.bvalues = voxels.bvalues[self.signals.columns]
+        self.evidence = self.signals.evidence(self.bvalues)
         self.notes += [f"model: {model.source} (SHA-256 {model.sha256[:12]})", self.signals.note]
 
     def parameters(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -139,4 +147,5 @@ class LayerFitter(Fitter):
     def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
         """Fit some voxels: see `Fitter.fit`."""
         y, base = self.signals(np.asarray(signals, np.float32), s0)
-        return to_estimates(y, base, self.parameters(y), self.bvalues, self.model.about.get("range", {}))
+        reach = self.model.about.get("range", {})
+        return judged(self.launch, to_estimates(y, base, self.parameters(y), self.bvalues, reach), self.evidence)

@@ -23,10 +23,12 @@ class Subject:
     method : its name
     options : what makes a voxel's result depend on that voxel alone: no prior and no noise level from the data set
     slowest : least D* [mm²/s] of the voxels whose truth has to come back
-    f, D, Dstar : how close noise-free truth comes back in 99 % of the voxels: f absolute, D and D* relative
+    f, D, Dstar : how close noise-free truth comes back in most voxels: f absolute, D and D* relative
     why : why no closer
     too_few : b-values that are too few for it
     trained : it is trained first, on voxels like those of the tests
+    noise_free : options for signals without noise, beside `options`
+    share : of the voxels that are held to f, D and Dstar
     """
 
     method: str
@@ -38,6 +40,8 @@ class Subject:
     why: str = "float32 signals have seven digits, of which the conditioning of D* costs four"
     too_few: tuple[float, ...] = (0, 50, 100)
     trained: bool = False
+    noise_free: dict = field(default_factory=dict)
+    share: float = 0.99
 
 
 SUBJECTS = {
@@ -46,13 +50,13 @@ SUBJECTS = {
         Subject("nlls"),
         Subject("segmented", slowest=40e-3, why="slower blood is not gone above the split: a bias of the method"),
         Subject("bayes", {"prior": "reciprocal", "sigma": "marginal"}, f=0.02, D=0.02, Dstar=0.1, too_few=(0, 50),
-                why="a posterior mean lies where the prior pulls it, by its sampling error at the least"),
+                noise_free={"sigma": 0.002}, why="a posterior mean is off by the skewness of the posterior, here at SNR 500"),
         Subject("ista", f=0.02, D=0.02, Dstar=0.1, too_few=(50,),
                 why="atoms lie 2 % apart on the grids of D and D*"),
         Subject("scdnn", {"snr": 200.0}, f=0.12, D=0.2, Dstar=1.0,
                 why="the general network is a posterior mean under a wide prior, at the SNR that it is told"),
         Subject("mlp", f=0.12, D=0.25, Dstar=1.5, too_few=(0, 50), trained=True, why="trained for seconds"),
-        Subject("ivimnet", f=0.4, D=0.8, Dstar=4.0, too_few=(0, 50), trained=True, why="trained for seconds"),
+        Subject("ivimnet", f=0.1, D=0.2, Dstar=0.6, too_few=(0, 50), trained=True, share=0.5, why="trained for seconds"),
     )
 }  # fmt: skip
 
@@ -114,7 +118,7 @@ def test_every_method_is_a_subject():
 
 def test_noise_free_truth_is_recovered(subject, run):
     p = phantom(1000)
-    e = run(p.signals)
+    e = run(p.signals, **subject.noise_free)
     fast = p.Dstar >= subject.slowest
     np.testing.assert_allclose(np.median(e.S0[fast]), 1, atol=max(subject.f, 2e-3))
     for found, truth, tolerance, relative in (
@@ -122,7 +126,7 @@ def test_noise_free_truth_is_recovered(subject, run):
     ):  # fmt: skip
         if found is not None:
             error = np.abs(found / truth - 1 if relative else found - truth)[fast]
-            assert np.quantile(error, 0.99) < tolerance, np.quantile(error, [0.5, 0.99])
+            assert np.quantile(error, subject.share) < tolerance, np.quantile(error, [0.5, 0.99])
 
 
 def test_scaling_by_a_power_of_two_changes_s0_and_rmse_alone(run):
