@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from ivimsc.compiling import KERNEL, LANE_JIT
 from ivimsc.numerics.lanes import LANES, exp64
@@ -169,7 +168,7 @@ def unit_errors_kernel(start, stop, f, d, p, b, known_s0, errors):
     errors : Errors
         Receives the errors, (voxel,) each, in the units of f, D and D*.
     """
-    scratch = np.zeros(1, ERROR_LANES)
+    scratch = np.empty(1, ERROR_LANES)
     t = scratch[0]
     for first in range(start, stop, L):
         for lane in range(L):
