@@ -145,7 +145,7 @@ def finish(first, scale, found, problem, results):
     results : Results
         Receives the results; NaN where one is not defined.
     """
-    scratch = np.zeros(1, ERROR_LANES)
+    scratch = np.empty(1, ERROR_LANES)
     t = scratch[0]
     b = problem.b.astype(np.float64)
     for start in range(0, len(scale), L):

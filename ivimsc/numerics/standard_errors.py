@@ -168,7 +168,7 @@ def unit_errors_kernel(start, stop, f, d, p, b, known_s0, errors):
     errors : Errors
         Receives the errors, (voxel,) each, in the units of f, D and D*.
     """
-    scratch = np.zeros(1, ERROR_LANES)
+    scratch = np.empty(1, ERROR_LANES)
     t = scratch[0]
     for first in range(start, stop, L):
         for lane in range(L):

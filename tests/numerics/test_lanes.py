@@ -6,9 +6,7 @@ from numba import njit
 
 from ivimsc.device.launch import choose_device, run_blocks, usable_cores
 from ivimsc.errors import InputError
-from ivimsc.numerics import finish
 from ivimsc.numerics.lanes import exp32, exp64
-from ivimsc.outcome import Outcome
 
 
 @njit
@@ -33,18 +31,6 @@ def test_exponentials_saturate_instead_of_overflowing():
     ends = over(exp32, np.array([-1e30, -100, 0, 1e30], np.float32), np.empty(4, np.float32))
     assert np.all(np.isfinite(ends)) and ends[2] == 1
     assert over(exp64, np.array([-1e300]), np.empty(1))[0] < 1e-300
-
-
-def test_outcome_codes_of_the_kernels_are_those_of_the_table():
-    codes = (finish.CONVERGED, finish.AT_BOUND, finish.ITERATION_LIMIT, finish.UNIDENTIFIABLE, finish.BAD_SIGNAL)
-    names = (
-        Outcome.CONVERGED,
-        Outcome.AT_BOUND,
-        Outcome.ITERATION_LIMIT,
-        Outcome.DSTAR_UNIDENTIFIABLE,
-        Outcome.BAD_SIGNAL,
-    )
-    assert codes == names
 
 
 @pytest.mark.parametrize("threads", [0, -1, 10_000])

@@ -122,28 +122,31 @@ def residuals(w, lanes, b):
 def judge(lanes):
     """Keep the trial point where it is no worse than the best one, with its slopes; damp the next step accordingly."""
     t = lanes[0]
+    d, p, rr, factor = t.d, t.p, t.rr, t.factor
+    best_d, best_p, best_a, best_c, best_rr = t.best_d, t.best_p, t.best_a, t.best_c, t.best_rr
+    gd, gp, hdd, hdp, hpp, sd, sp = t.gd, t.gp, t.hdd, t.hdp, t.hpp, t.sd, t.sp
     for l in range(L):
         found = Amplitudes(t.a[l], t.c[l], t.m11[l], t.m12[l], t.m22[l])
         products = Products(
             t.g11[l], t.g12[l], t.g22[l], t.a11[l], t.a12[l], t.a22[l], t.b11[l], t.b12[l], t.b22[l], t.y1[l], t.y2[l]
         )
-        left = Residuals(t.r1[l], t.r2[l], t.rb1[l], t.rb2[l], t.rbb1[l], t.rbb2[l], t.rr[l])
-        slope = slopes(t.p[l], found, products, left)
+        left = Residuals(t.r1[l], t.r2[l], t.rb1[l], t.rb2[l], t.rbb1[l], t.rbb2[l], rr[l])
+        slope = slopes(p[l], found, products, left)
         a, c = corrected(found, left)
-        better = t.rr[l] <= t.best_rr[l]
-        t.best_rr[l] = t.rr[l] if better else t.best_rr[l]
-        t.best_d[l] = t.d[l] if better else t.best_d[l]
-        t.best_p[l] = t.p[l] if better else t.best_p[l]
-        t.best_a[l] = a if better else t.best_a[l]
-        t.best_c[l] = c if better else t.best_c[l]
-        t.gd[l] = slope.gd if better else t.gd[l]
-        t.gp[l] = slope.gp if better else t.gp[l]
-        t.hdd[l] = slope.hdd if better else t.hdd[l]
-        t.hdp[l] = slope.hdp if better else t.hdp[l]
-        t.hpp[l] = slope.hpp if better else t.hpp[l]
-        t.sd[l] = slope.sd if better else t.sd[l]
-        t.sp[l] = slope.sp if better else t.sp[l]
-        t.factor[l] = damping(t.factor[l], better)
+        better = rr[l] <= best_rr[l]
+        best_rr[l] = rr[l] if better else best_rr[l]
+        best_d[l] = d[l] if better else best_d[l]
+        best_p[l] = p[l] if better else best_p[l]
+        best_a[l] = a if better else best_a[l]
+        best_c[l] = c if better else best_c[l]
+        gd[l] = slope.gd if better else gd[l]
+        gp[l] = slope.gp if better else gp[l]
+        hdd[l] = slope.hdd if better else hdd[l]
+        hdp[l] = slope.hdp if better else hdp[l]
+        hpp[l] = slope.hpp if better else hpp[l]
+        sd[l] = slope.sd if better else sd[l]
+        sp[l] = slope.sp if better else sp[l]
+        factor[l] = damping(factor[l], better)
 
 
 @njit(**LANE_JIT)

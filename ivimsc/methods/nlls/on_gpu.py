@@ -13,27 +13,32 @@ import numpy as np
 from numba import cuda, float32
 
 from ivimsc.device.device_functions import as_device
-from ivimsc.device.finishing import finish_kernel
+from ivimsc.device.finishing import FOUND, finish_kernel
 from ivimsc.device.launch import Launch
 from ivimsc.device.streaming import grid, on_device, run_chunks, threads_for
 from ivimsc.methods.nlls import start_table
 from ivimsc.methods.nlls import variable_projection as vp
-from ivimsc.methods.nlls.start_table import STARTS, StartTable
+from ivimsc.methods.nlls.start_table import NO_PEAKS, STARTS, Starts, StartTable
+from ivimsc.methods.nlls.variable_projection import Products, Residuals, Slopes
 from ivimsc.numerics import lanes, scaling
-from ivimsc.numerics.finish import Limits
+from ivimsc.numerics.finish import Found, Problem
 
 __all__ = ["Search", "search_kernel", "starts_kernel"]
 
 ZERO, ONE, INFINITE = np.float32(0.0), np.float32(1.0), np.float32(np.inf)
 WAVES = 8  # blocks of the search per multiprocessor: some eight voxels per thread of a chunk, to even out their steps
-_scale_of, _explained, _insert_peak, _exp32 = (
-    as_device(f) for f in (scaling.scale_of, start_table.explained, start_table.insert_peak, lanes.exp32)
+NO_PRODUCTS = Products(*(ZERO for _ in Products._fields))
+NO_RESIDUALS = Residuals(*(ZERO for _ in Residuals._fields))
+FLAT = Slopes(ZERO, ZERO, ONE, ZERO, ONE, ONE, ONE)  # the slopes before there is a point
+_scale_of, _exp32 = as_device(scaling.scale_of), as_device(lanes.exp32)
+_explained, _insert_peak, _node_at, _pair_at = (
+    as_device(f) for f in (start_table.explained, start_table.insert_peak, start_table.node_at, start_table.pair_at)
 )
 _add_products, _add_residual, _best_amplitudes, _best_fraction = (
     as_device(f) for f in (vp.add_products, vp.add_residual, vp.best_amplitudes, vp.best_fraction)
 )
-_slopes, _damping, _negligible, _newton_step = (
-    as_device(f) for f in (vp.slopes, vp.damping, vp.negligible, vp.newton_step)
+_slopes, _corrected, _damping, _negligible, _newton_step = (
+    as_device(f) for f in (vp.slopes, vp.corrected, vp.damping, vp.negligible, vp.newton_step)
 )
 
 
@@ -46,26 +51,25 @@ def _dot(column, y):
 
 
 @cuda.jit(device=True)
-def _best_partner(y2, s1, s2, nodes, p_inverse, pairs, f_low, f_high):
-    """What the best D of the table explains together with one D*, and that D; see `start_table`."""
+def _best_partner(y2, s1, s2, table, k, box):
+    """What the best D of the table explains together with its D* number `k`, and that D; see `start_table`."""
     top, partner = -ONE, ZERO
-    for j in range(nodes.shape[0]):
-        node = (nodes[j, 0], nodes[j, 1], nodes[j, 2], nodes[j, 3], nodes[j, 4])
-        pair = (pairs[j, 0], pairs[j, 1], pairs[j, 2], pairs[j, 3], pairs[j, 4], pairs[j, 5], pairs[j, 6])
-        gain, d = _explained(s1[j], s2[j], y2, node, p_inverse, pair, f_low, f_high)
+    for j in range(table.nodes.shape[0]):
+        node, pair = _node_at(table.nodes, j), _pair_at(table.pairs, k, j)
+        gain, d = _explained(s1[j], s2[j], y2, node, table.p_inverse[k], pair, box.f_low, box.f_high)
         partner = d if gain > top else partner
         top = max(gain, top)
     return top, partner
 
 
 @cuda.jit(cache=True)
-def starts_kernel(first, size, signals, q1, q2, e2, nodes, p, pairs, limits, scale, starts):
-    """Scale (chunk,) and starts (2 · STARTS, chunk) of the voxels first .. first + size: `start_table.find_starts`."""
+def starts_kernel(first, size, signals, table, box, scale, starts):
+    """Scale (chunk,) and `Starts` of the voxels first .. first + size: `start_table.find_starts`."""
     i = cuda.grid(1)
     if i >= size:
         return
     width, lane = cuda.blockDim.x, cuda.threadIdx.x
-    n_b, n_d, n_p = signals.shape[1], nodes.shape[0], p.shape[0]
+    n_b, n_d, n_p = signals.shape[1], table.nodes.shape[0], table.p.shape[0]
     rows = cuda.shared.array(0, float32)
     y = rows[lane : n_b * width : width]
     s1 = rows[n_b * width + lane : (n_b + n_d) * width : width]
@@ -76,50 +80,46 @@ def starts_kernel(first, size, signals, q1, q2, e2, nodes, p, pairs, limits, sca
     for m in range(n_b):
         y[m] = signals[first + i, m] * inverse if factor > ZERO else ZERO
     for j in range(n_d):
-        s1[j] = _dot(q1[j], y)
-        s2[j] = _dot(q2[j], y)
-    peaks = (-ONE, -ONE, ZERO, ZERO, ZERO, ZERO)
+        s1[j] = _dot(table.q1[j], y)
+        s2[j] = _dot(table.q2[j], y)
+    peaks = NO_PEAKS
     outside = np.float32(-2.0)  # before the first D* and after the last: the ends can be maxima
     before, here, d_here = outside, outside, ZERO
     for k in range(n_p + 1):
         after, d_after = outside, ZERO
         if k < n_p:
-            after, d_after = _best_partner(
-                _dot(e2[k], y), s1, s2, nodes, p[k, 1], pairs[k], limits.f_low, limits.f_high
-            )
+            after, d_after = _best_partner(_dot(table.e2[k], y), s1, s2, table, k, box)
         if k > 0:
-            peaks = _insert_peak(peaks, before, here, after, d_here, p[k - 1, 0])
+            peaks = _insert_peak(peaks, before, here, after, d_here, table.p[k - 1])
         before, here, d_here = here, after, d_after
-    starts[0, i] = min(max(peaks[2], limits.d_low), limits.d_high)
-    starts[1, i] = peaks[3]
-    starts[2, i] = min(max(peaks[4], limits.d_low), limits.d_high)
-    starts[3, i] = peaks[5]
+    starts.d[0, i], starts.p[0, i] = min(max(peaks.d1, box.d_low), box.d_high), peaks.p1
+    starts.d[1, i], starts.p[1, i] = min(max(peaks.d2, box.d_low), box.d_high), peaks.p2
 
 
 @cuda.jit(device=True)
-def _evaluate(y, e1, e2, b, d, p, known, limits):
-    """Σ r² at the trial point (d, p), and what `slopes` returns there; e1, e2 (b,) are scratch."""
-    g = (ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+def _evaluate(y, e1, e2, b, point, known, box):
+    """`Amplitudes`, `Products` and `Residuals` at the trial point (d, p); e1, e2 (b,) are scratch."""
+    d, p = point
+    g = NO_PRODUCTS
     for m in range(b.shape[0]):
         first, second = _exp32(-b[m] * d), _exp32(-b[m] * p)
         e1[m], e2[m] = first, second
         g = _add_products(g, y[m], first, second, b[m])
     if known > ZERO:
-        a, c, m11, m12, m22 = _best_fraction(g[0], g[1], g[2], g[9], g[10], known, limits.f_low, limits.f_high)
+        best = _best_fraction(g.g11, g.g12, g.g22, g.y1, g.y2, known, box.f_low, box.f_high)
     else:
-        a, c, m11, m12, m22 = _best_amplitudes(g[0], g[1], g[2], g[9], g[10], limits.f_low, limits.f_high)
-    r = (ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+        best = _best_amplitudes(g.g11, g.g12, g.g22, g.y1, g.y2, box.f_low, box.f_high)
+    r = NO_RESIDUALS
     for m in range(b.shape[0]):
-        r = _add_residual(r, a, c, y[m], e1[m], e2[m], b[m])
-    weighted = (g[3], g[4], g[5], g[6], g[7], g[8])
-    residual = (r[0], r[1], r[2], r[3], r[4], r[5])
-    return r[6], _slopes(p, (a, c), (m11, m12, m22), weighted, residual)
+        r = _add_residual(r, best.a, best.c, y[m], e1[m], e2[m], b[m])
+    return best, g, r
 
 
 @cuda.jit(cache=True)
-def search_kernel(first, size, signals, scale, starts, b, s0, limits, tolerance, found):
-    """Newton steps: found (6, chunk) as in `nlls._search`; any number of threads, each takes up voxel after voxel."""
+def search_kernel(first, size, signals, scale, starts, problem, max_iterations, found):
+    """Newton steps: `Found` of a chunk, as in `method._search`; any number of threads, each takes up voxel after voxel."""
     width, lane = cuda.blockDim.x, cuda.threadIdx.x
+    b, box = problem.b, problem.box
     n_b = b.shape[0]
     rows = cuda.shared.array(0, float32)
     y = rows[lane : n_b * width : width]
@@ -128,17 +128,17 @@ def search_kernel(first, size, signals, scale, starts, b, s0, limits, tolerance,
     i, k = cuda.grid(1) - cuda.gridsize(1), STARTS
     d, p, known, total, factor, count = ONE, ONE, ZERO, ONE, ZERO, ZERO
     least, best_d, best_p, best_a, best_c = INFINITE, ONE, ONE, ONE, ONE
-    slope = (ZERO, ZERO, ONE, ZERO, ONE, ONE, ONE)
+    slope = FLAT
     done = True
     while True:
-        if done or count >= limits.iterations:
+        if done or count >= max_iterations:
             if k < STARTS:  # a search has ended: keep what it found, unless an earlier start found no worse
-                if k == 0 or least < found[4, i]:
-                    found[0, i], found[1, i], found[2, i], found[3, i] = best_a, best_c, best_d, best_p
-                    found[4, i] = least
-                    found[5, i] = count if done else -count
+                if k == 0 or least < found.squares[i]:
+                    found.tissue[i], found.blood[i], found.d[i], found.p[i] = best_a, best_c, best_d, best_p
+                    found.squares[i] = least
+                    found.done[i] = done
                 k += 1
-                if k < STARTS and not starts[2 * k + 1, i] > ZERO:
+                if k < STARTS and not starts.p[k, i] > ZERO:
                     k = STARTS
             if k >= STARTS:  # on to the next voxel
                 i += cuda.gridsize(1)
@@ -151,48 +151,46 @@ def search_kernel(first, size, signals, scale, starts, b, s0, limits, tolerance,
                     value = signals[first + i, m] * inverse
                     y[m] = value
                     total += value * value
-                known = s0 / scale[i]
-            d, p = starts[2 * k, i], starts[2 * k + 1, i]
+                known = problem.s0 / scale[i]
+            d, p = starts.d[k, i], starts.p[k, i]
             least, factor, count = INFINITE, ZERO, ZERO
-        squares, trial = _evaluate(y, e1, e2, b, d, p, known, limits)
-        better = squares <= least
+        best, products, left = _evaluate(y, e1, e2, b, (d, p), known, box)
+        better = left.rr <= least
         if better:
-            least, best_d, best_p, best_a, best_c = squares, d, p, trial[7], trial[8]
-            slope = (trial[0], trial[1], trial[2], trial[3], trial[4], trial[5], trial[6])
+            least, best_d, best_p = left.rr, d, p
+            best_a, best_c = _corrected(best, left)
+            slope = _slopes(p, best, products, left)
         factor = _damping(factor, better)
-        box = (limits.d_low, limits.d_high, limits.p_low, limits.p_high)
-        d, p, done = _newton_step(best_d, best_p, slope, factor, _negligible(tolerance, least, total), box)
+        d, p, done = _newton_step(best_d, best_p, slope, factor, _negligible(least, total), box)
         count += ONE
 
 
 class Search:
-    """nlls on a GPU for one protocol; b (b,) in ms/µm², the rest as `methods.nlls` has it."""
+    """nlls on a GPU for one protocol; the arguments are those of the kernel of `method`, in host memory."""
 
-    def __init__(self, launch: Launch, b, table: StartTable, limits: Limits, tolerance: np.float32) -> None:
-        self.launch, self.limits, self.tolerance = launch, limits, tolerance
-        n_b, n_d = len(b), len(table.nodes)
+    def __init__(self, launch: Launch, problem: Problem, max_iterations: np.float32, table: StartTable) -> None:
+        self.launch, self.max_iterations = launch, max_iterations
+        n_b, n_d = len(problem.b), len(table.nodes)
         what = f"nlls with {n_b} b-values"
         self.threads = threads_for(3 * n_b, what), threads_for(n_b + 2 * n_d, what)
         self.shared = 4 * 3 * n_b * self.threads[0], 4 * (n_b + 2 * n_d) * self.threads[1]
         with on_device(launch):
-            self.b = cuda.to_device(b)
-            self.table = [cuda.to_device(array) for array in table[:6]]
+            self.problem = problem._replace(b=cuda.to_device(problem.b))
+            self.table = StartTable(*(cuda.to_device(array) for array in table))
 
-    def run(self, signals, s0: np.float32, sigma: np.float32, result, outcome) -> None:
-        """Fit signals (voxel, b) float32: result (8, voxel) float32 and outcome (voxel,) uint8 on the same side."""
+    def run(self, signals, rows, outcome) -> None:
+        """Fit signals (voxel, b) float32: rows (RESULT_ROWS, voxel) float32, outcome (voxel,) uint8, on the same side."""
 
         def work(stream, start, first, size, inputs, outputs, scratch):
-            scale, starts, found = scratch
+            scale, starts, found = scratch[0], Starts(*scratch[1:3]), Found(*scratch[3:])
             threads, thin = self.threads
             starts_kernel[grid(size, thin), thin, stream, self.shared[1]](
-                first, size, *inputs, *self.table, self.limits, scale, starts
+                first, size, *inputs, self.table, self.problem.box, scale, starts
             )
             search_kernel[grid(size, threads, WAVES), threads, stream, self.shared[0]](
-                first, size, *inputs, scale, starts, self.b, s0, self.limits, self.tolerance, found
+                first, size, *inputs, scale, starts, self.problem, self.max_iterations, found
             )
-            finish_kernel[grid(size, threads), threads, stream](
-                first, size, self.b, scale, found, sigma, s0 > 0, self.limits, *outputs
-            )
+            finish_kernel[grid(size, threads), threads, stream](first, size, self.problem, scale, found, *outputs)
 
-        scratch = [(shape, np.float32) for shape in ((), (2 * STARTS,), (6,))]
-        run_chunks(self.launch, len(signals), [signals], [result, outcome], scratch, work)
+        scratch = [((), np.float32), ((STARTS,), np.float32), ((STARTS,), np.float32), *FOUND]
+        run_chunks(self.launch, len(signals), [signals], [rows, outcome], scratch, work)

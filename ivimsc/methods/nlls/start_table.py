@@ -151,14 +151,14 @@ def _records(dtype: np.dtype, *columns) -> NDArray:
 def node_at(nodes, j):
     """`Node` number `j` in registers: a loop over lanes would read a record again for every lane."""
     node = nodes[j]
-    return Node(node.d, node.half_step, node.k1, node.k2, node.inverse)
+    return Node(node["d"], node["half_step"], node["k1"], node["k2"], node["inverse"])
 
 
 @njit(**LANE_JIT)
 def pair_at(pairs, k, j):
     """`Pair` of the D* number `k` and the D number `j`, in registers."""
     pair = pairs[k, j]
-    return Pair(pair.r1, pair.r2, pair.apart, pair.u1, pair.u2, pair.v1, pair.v2)
+    return Pair(pair["r1"], pair["r2"], pair["apart"], pair["u1"], pair["u2"], pair["v1"], pair["v2"])
 
 
 @njit(**LANE_JIT)
@@ -274,21 +274,7 @@ def _peaks(p, gain, partner, lanes):
 
 @njit(**JIT)
 def find_starts(signals, scale, table, box, starts):
-    """Find up to two starting points for each voxel.
-
-    Parameters
-    ----------
-    signals : (voxel, b) float32
-        The signals.
-    scale : (voxel,) float32
-        Largest |signal| of each voxel; 0 for a bad signal.
-    table : StartTable
-        The table for the protocol.
-    box : Box
-        Bounds, D and D* in µm²/ms.
-    starts : Starts
-        Receives the starting points.
-    """
+    """Find up to two `Starts` for each of the signals (voxel, b), whose scale (voxel,) is 0 where they are bad."""
     n_d, n_p = len(table.nodes), len(table.p)
     w = np.empty((signals.shape[1], L), np.float32)
     sums1, sums2 = np.empty((n_d // 4, 4 * L), np.float32), np.empty((n_d // 4, 4 * L), np.float32)

@@ -128,7 +128,7 @@ def _kernel(start, stop, signals, problem, split, results):
     scales(block, scale)
     found = _room_for(len(block))
     w = np.empty((len(problem.b), L), np.float32)
-    decay_lanes, lanes = np.zeros(1, DECAY_LANES), np.zeros(1, FIT_LANES)
+    decay_lanes, lanes = np.empty(1, DECAY_LANES), np.empty(1, FIT_LANES)
     t = lanes[0]
     for first in range(0, len(block), L):
         size = min(L, len(block) - first)

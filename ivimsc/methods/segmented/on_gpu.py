@@ -4,13 +4,13 @@ import numpy as np
 from numba import cuda, float32
 
 from ivimsc.device.device_functions import as_device
-from ivimsc.device.finishing import finish_kernel
+from ivimsc.device.finishing import FOUND, finish_kernel
 from ivimsc.device.launch import Launch
 from ivimsc.device.streaming import grid, on_device, run_chunks, threads_for
 from ivimsc.methods.segmented import exponential
-from ivimsc.methods.segmented.exponential import NEWTON_STEPS, DecayGrid
+from ivimsc.methods.segmented.exponential import NEWTON_STEPS, Decay, DecayGrid, Weighted
 from ivimsc.numerics import lanes, scaling
-from ivimsc.numerics.finish import Limits
+from ivimsc.numerics.finish import Found, Problem
 
 __all__ = ["Segments", "segments_kernel"]
 
@@ -29,8 +29,9 @@ _scale_of, _exp32, _line_at_zero, _into_cone, _decay_amplitude, _newton_rate = (
 
 
 @cuda.jit(device=True)
-def _bracket(y, nodes, columns):
+def _bracket(y, grid):
     """Best node of the grid and its neighbours."""
+    nodes, columns = grid.nodes, grid.columns
     best, at = -ONE, 0
     for j in range(nodes.shape[0]):
         product = ZERO
@@ -43,7 +44,7 @@ def _bracket(y, nodes, columns):
 
 @cuda.jit(device=True)
 def _amplitude(y, b, rate):
-    """Best amplitude at `rate`, and Σ e e, b e e, b² e e."""
+    """The best amplitude at `rate`, and the sums `Weighted`."""
     total, g, bg, bbg = ZERO, ZERO, ZERO, ZERO
     for i in range(y.shape[0]):
         e = _exp32(-b[i] * rate)
@@ -51,13 +52,14 @@ def _amplitude(y, b, rate):
         g += e * e
         bg += b[i] * e * e
         bbg += b[i] * b[i] * e * e
-    return _decay_amplitude(total, g), (g, bg, bbg)
+    return _decay_amplitude(total, g), Weighted(g, bg, bbg)
 
 
 @cuda.jit(device=True)
-def _fit_decay(y, b, nodes, columns):
-    """Rate and amplitude of the best exponential: `exponential.fit_decay`."""
-    rate, low, high = _bracket(y, nodes, columns)
+def _fit_decay(y, grid):
+    """The best exponential: `exponential.fit_decay`."""
+    b = grid.b
+    rate, low, high = _bracket(y, grid)
     for _ in range(NEWTON_STEPS):
         amplitude, weighted = _amplitude(y, b, rate)
         first, second = ZERO, ZERO
@@ -66,63 +68,64 @@ def _fit_decay(y, b, nodes, columns):
             r = b[i] * e * (y[i] - amplitude * e)
             first += r
             second += b[i] * r
-        rate = _newton_rate(rate, amplitude, weighted, first, second, low, high)
-    return rate, _amplitude(y, b, rate)[0]
+        rate = _newton_rate(Decay(rate, amplitude), weighted, first, second, low, high)
+    amplitude, _weighted = _amplitude(y, b, rate)
+    return Decay(rate, amplitude)
 
 
 @cuda.jit(cache=True)
-def segments_kernel(
-    first, size, signals, b, n_low, high_nodes, high_columns, low_nodes, low_columns, loglinear, limits, scale, found
-):
-    """Scale (chunk,) and found (6, chunk) of the voxels first .. first + size: `methods.segmented`."""
+def segments_kernel(first, size, signals, problem, split, scale, found):
+    """Scale (chunk,) and `Found` of the voxels first .. first + size: `method._fit_lanes`."""
     v = cuda.grid(1)
     if v >= size:
         return
     width, lane, n_b = cuda.blockDim.x, cuda.threadIdx.x, signals.shape[1]
+    b, box, n_low, loglinear = problem.b, problem.box, split.n_low, split.loglinear
     y = cuda.shared.array(0, float32)[lane : n_b * width : width]
     factor = _scale_of(signals, first + v)
     scale[v] = factor
     inverse = ONE / factor if factor > ZERO else ZERO
     for i in range(n_b):
         y[i] = signals[first + v, i] * inverse if factor > ZERO else ZERO
-    d, tissue = _fit_decay(y[n_low:], b[n_low:], high_nodes, high_columns)
+    d, tissue = _fit_decay(y[n_low:], split.high)
     if loglinear:
         blood = max(_line_at_zero(y[:n_low], b[:n_low]) - tissue, ZERO)
-        p = min(max(TEN * d, limits.p_low), limits.p_high)
+        p = min(max(TEN * d, box.p_low), box.p_high)
     else:
         for i in range(n_low):
             y[i] -= tissue * _exp32(-b[i] * d)
-        p, blood = _fit_decay(y[:n_low], b[:n_low], low_nodes, low_columns)
-    blood = _into_cone(tissue, blood, limits.f_low, limits.f_high)
+        p, blood = _fit_decay(y[:n_low], split.low)
+    blood = _into_cone(tissue, blood, box.f_low, box.f_high)
     squares = ZERO
     for i in range(n_b):
         r = y[i] - blood * _exp32(-b[i] * p)
         r -= ZERO if i < n_low and not loglinear else tissue * _exp32(-b[i] * d)
         squares += r * r
-    found[0, v], found[1, v], found[2, v], found[3, v] = tissue, blood, d, p
-    found[4, v], found[5, v] = squares, ONE
+    found.tissue[v], found.blood[v], found.d[v], found.p[v] = tissue, blood, d, p
+    found.squares[v], found.done[v] = squares, True
 
 
 class Segments:
-    """segmented on a GPU for one protocol; b (b,) in ms/µm², the rest as `methods.segmented` has it."""
+    """segmented on a GPU for one protocol; the arguments are those of the kernel of `method`, in host memory."""
 
-    def __init__(self, launch: Launch, b, n_low: int, high: DecayGrid, low: DecayGrid, loglinear: bool, limits: Limits) -> None:  # fmt: skip
-        self.launch, self.limits = launch, limits
-        self.threads = threads_for(len(b), f"segmented with {len(b)} b-values")
-        self.shared = 4 * len(b) * self.threads
+    def __init__(self, launch: Launch, problem: Problem, split) -> None:
+        self.launch = launch
+        n_b = len(problem.b)
+        self.threads = threads_for(n_b, f"segmented with {n_b} b-values")
+        self.shared = 4 * n_b * self.threads
         with on_device(launch):
-            self.b = cuda.to_device(b)
-            grids = [cuda.to_device(array) for array in (high.nodes, high.columns, low.nodes, low.columns)]
-        self.arguments = (self.b, n_low, *grids, loglinear, limits)
+            self.problem = problem._replace(b=cuda.to_device(problem.b))
+            high, low = (DecayGrid(*(cuda.to_device(array) for array in part)) for part in (split.high, split.low))
+            self.split = split._replace(high=high, low=low)
 
-    def run(self, signals, sigma: np.float32, result, outcome) -> None:
-        """Fit signals (voxel, b) float32: result (8, voxel) float32 and outcome (voxel,) uint8 on the same side."""
+    def run(self, signals, rows, outcome) -> None:
+        """Fit signals (voxel, b) float32: rows (RESULT_ROWS, voxel) float32, outcome (voxel,) uint8, on the same side."""
 
         def work(stream, start, first, size, inputs, outputs, scratch):
-            scale, found = scratch
+            scale, found = scratch[0], Found(*scratch[1:])
             blocks = grid(size, self.threads), self.threads, stream
-            segments_kernel[(*blocks, self.shared)](first, size, *inputs, *self.arguments, scale, found)
-            finish_kernel[blocks](first, size, self.b, scale, found, sigma, False, self.limits, *outputs)
+            segments_kernel[(*blocks, self.shared)](first, size, *inputs, self.problem, self.split, scale, found)
+            finish_kernel[blocks](first, size, self.problem, scale, found, *outputs)
 
-        scratch = [((), np.float32), ((6,), np.float32)]
-        run_chunks(self.launch, len(signals), [signals], [result, outcome], scratch, work)
+        scratch = [((), np.float32), *FOUND]
+        run_chunks(self.launch, len(signals), [signals], [rows, outcome], scratch, work)

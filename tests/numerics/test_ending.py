@@ -1,0 +1,59 @@
+"""The rule that tells the outcomes apart, case by case, and the numbers that kernels write."""
+
+import numpy as np
+import pytest
+
+from ivimsc.device.launch import choose_device
+from ivimsc.device.standard_errors import endings
+from ivimsc.numerics import ending as module
+from ivimsc.numerics.ending import Box, ending
+from ivimsc.numerics.standard_errors import Errors
+from ivimsc.outcome import Outcome
+from ivimsc.physics.parameters import Bounds
+
+BOX = Box(0.0, 1.0, 0.0, 5.0, 5.0, 200.0)
+NAN = np.nan
+CONVERGED, BOUND, UNKNOWN = Outcome.CONVERGED, Outcome.AT_BOUND, Outcome.DSTAR_UNIDENTIFIABLE
+CASES = [  # f, D, D*, errors of f and D*, outcome
+    (0.2, 1.0, 20.0, 0.05, 5.0, CONVERGED),
+    (0.195, 1.0, 20.0, 0.1, 5.0, UNKNOWN),  # 1.95 standard errors from f = 0
+    (0.197, 1.0, 20.0, 0.1, 5.0, CONVERGED),  # 1.97
+    (0.2, 4.0, 8.0, 0.05, 8 * np.log(2) / 1.95, UNKNOWN),  # ln D* is 1.95 standard errors from ln D
+    (0.2, 4.0, 8.0, 0.05, 8 * np.log(2) / 1.97, CONVERGED),
+    (0.0, 1.0, 20.0, NAN, NAN, UNKNOWN),  # no noise is known, but no blood is no blood
+    (0.2, 1.0, 20.0, NAN, NAN, CONVERGED),
+    (1.0, 1.0, 20.0, 0.05, 5.0, BOUND),
+    (0.2, 0.0, 20.0, 0.05, 500.0, BOUND),  # D = 0 is no D*
+    (0.2, 5.0, 50.0, 0.05, 5.0, BOUND),
+    (0.2, 1.0, 5.0, 0.05, 1.0, BOUND),
+    (0.2, 1.0, 200.0, 0.05, 5.0, BOUND),
+    (0.2, 1.0, 200.0, 0.05, 1e9, UNKNOWN),  # both hold: not identifiable wins
+    (0.1, 5.0, 50.0, 0.1, 5.0, UNKNOWN),
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("unit", [1.0, 1e-3], ids=["µm²/ms", "mm²/s"])
+def test_the_first_rule_that_holds_gives_the_outcome(case, unit):
+    f, d, p, f_error, p_error, expected = case
+    box = Box(BOX.f_low, BOX.f_high, *(value * unit for value in BOX[2:]))
+    assert ending.py_func(f, d * unit, p * unit, f_error, p_error * unit, box) == expected
+
+
+def test_the_lower_bound_of_f_is_a_bound_where_it_is_not_zero():
+    assert ending.py_func(0.1, 1.0, 20.0, 0.01, 1.0, BOX._replace(f_low=0.1)) == BOUND
+
+
+def test_compiled_over_many_voxels_it_is_the_same_rule():
+    *columns, expected = np.array(CASES).T
+    f, d, p, f_error, p_error = columns
+    errors = Errors(f_error, np.zeros_like(f), p_error * 1e-3)
+    found = endings(f, d * 1e-3, p * 1e-3, errors, Bounds(), choose_device("cpu", 1))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_numbers_of_the_kernels_are_those_of_the_outcomes():
+    names = ("CONVERGED", "AT_BOUND", "ITERATION_LIMIT", "UNIDENTIFIABLE", "BAD_SIGNAL")
+    numbers = [getattr(module, name) for name in names]
+    assert numbers == [1, 2, 3, 4, 5] and all(type(number) is int for number in numbers)
+    assert [Outcome(number).name.removeprefix("DSTAR_") for number in numbers] == list(names)

@@ -1,0 +1,70 @@
+"""What is stored for one voxel, number by number."""
+
+import numpy as np
+import pytest
+
+from ivimsc.numerics.ending import Box
+from ivimsc.numerics.finish import RESULT_ROWS, Fit, Problem, Results, results_of, store
+from ivimsc.numerics.standard_errors import Errors
+from ivimsc.outcome import Outcome
+
+N = 10
+BOX = Box(0.0, 1.0, 0.0, 5.0, 5.0, 200.0)
+PROBLEM = Problem(np.arange(N) / 10, 0.0, 0.0, BOX)
+FIT = Fit(0.6, 0.2, 1.0, 20.0, 0.0096, True)  # scaled by 500: S0 = 400
+ERRORS = Errors(0.5, 2.0, 50.0)
+
+
+def stored(scale=500.0, fit=FIT, errors=ERRORS, problem=PROBLEM):
+    """The results of one voxel, written at place 1 of 3; the places beside it stay as they are."""
+    rows, outcome = np.full((RESULT_ROWS, 3), 7.0), np.full(3, 9, np.uint8)
+    store.py_func(results_of.py_func(rows, outcome), 1, scale, fit, errors, problem)
+    assert np.all(rows[:, [0, 2]] == 7) and np.all(outcome[[0, 2]] == 9)
+    return Results(*rows[:, 1], outcome[1])
+
+
+def test_every_result_has_its_name_and_its_unit():
+    r = stored()
+    noise = np.sqrt(0.0096 / (N - 4))  # of the scaled signal
+    assert r.S0 == pytest.approx(400) and r.f == pytest.approx(0.25)
+    assert r.D == pytest.approx(1e-3) and r.Dstar == pytest.approx(20e-3)  # mm²/s
+    assert r.rmse == pytest.approx(500 * np.sqrt(0.0096 / N))  # over all b-values, not the degrees of freedom
+    assert r.fstd == pytest.approx(0.5 * noise)
+    assert r.dstd == pytest.approx(2e-3 * noise) and r.dstarstd == pytest.approx(50e-3 * noise)
+    assert r.outcome == Outcome.CONVERGED
+
+
+def test_a_known_s0_leaves_one_degree_of_freedom_more():
+    r = stored(problem=PROBLEM._replace(s0=400.0))
+    assert r.fstd == pytest.approx(0.5 * np.sqrt(0.0096 / (N - 3)))
+
+
+def test_a_given_noise_is_in_the_unit_of_the_signal():
+    assert stored(problem=PROBLEM._replace(sigma=20.0)).fstd == pytest.approx(0.5 * 20 / 500)
+
+
+def test_without_a_degree_of_freedom_there_are_no_errors():
+    r = stored(problem=PROBLEM._replace(b=np.arange(4.0)))
+    assert np.isnan(r.fstd) and np.isnan(r.dstd) and np.isnan(r.dstarstd) and r.outcome == Outcome.CONVERGED
+
+
+def test_an_infinite_error_is_none():
+    r = stored(errors=Errors(0.5, np.inf, np.inf))
+    assert np.isnan(r.dstd) and np.isnan(r.dstarstd) and np.isfinite(r.fstd)
+    assert r.outcome == Outcome.DSTAR_UNIDENTIFIABLE
+
+
+def test_the_iteration_limit_wins_over_what_the_point_would_be():
+    assert stored(fit=FIT._replace(done=False)).outcome == Outcome.ITERATION_LIMIT
+    assert stored(fit=FIT._replace(done=False, blood=0.0)).outcome == Outcome.ITERATION_LIMIT
+
+
+def test_rounding_does_not_carry_f_past_its_bounds():
+    r = stored(problem=PROBLEM._replace(box=BOX._replace(f_high=0.2)))
+    assert r.f == 0.2 and r.outcome == Outcome.AT_BOUND
+
+
+@pytest.mark.parametrize("change", [{"scale": 0.0}, {"fit": FIT._replace(tissue=np.nan)}, {"fit": FIT._replace(tissue=0.0, blood=0.0)}])  # fmt: skip
+def test_what_could_not_be_fitted_is_nan_and_bad(change):
+    *values, outcome = stored(**change)
+    assert np.all(np.isnan(values)) and outcome == Outcome.BAD_SIGNAL
