@@ -135,6 +135,39 @@ def bench_iterations(record):
     record("ista_iterations", f"Iterations of (6), ten b-values, N = 600, {WIDTH} voxels side by side (methods/scdnn/units.py)", **{"voxel iterations/s": float(n * t / seconds), "GFLOP/s": float(reached), "matrix product GFLOP/s": float(ceiling), "share": float(reached / ceiling)})  # fmt: skip
 
 
+@pytest.mark.parametrize("solver", ["exact", "fista", "soft", "hard"])
+def bench_solvers(solver, record):
+    """What a voxel costs each solver at its default effort, in CPU time, which other work on the machine does not change."""
+    signals = phantom(100_000 if solver == "exact" else 200, TEN, SNR).signals
+    fitter = prepared(TEN, solver=solver, beta=1e-2)
+    fitter.fit(signals[:10])
+    start = time.process_time()
+    e = fitter.fit(signals)
+    seconds = time.process_time() - start
+    record("ista_solvers", "Solvers at their default effort: ten b-values, N = 600, SNR 30, β = 0.01", solver=solver, voxels=len(signals), **{"CPU time per voxel [µs]": float(1e6 * seconds / len(signals)), "iterations": float(e.iterations.mean()), "median relative gap": float(np.median(e.gap))})  # fmt: skip
+
+
+@pytest.mark.parametrize("iterations", [1000, 10_000, 100_000])
+@pytest.mark.parametrize("solver", ["fista", "soft"])
+def bench_convergence(solver, iterations, record):
+    signals = phantom(20, TEN, SNR).signals
+    e = prepared(TEN, solver=solver, beta=1e-2, max_iterations=iterations).fit(signals)
+    record("ista_convergence", "How far gradient methods get: 20 voxels, ten b-values, N = 600, SNR 30, β = 0.01", solver=solver, **{"most iterations": iterations, "median relative gap": float(np.median(e.gap)), "largest": float(e.gap.max()), "voxels with a gap of at most 1e-6": int(np.sum(e.gap <= 1e-6))})  # fmt: skip
+
+
+@pytest.mark.parametrize("snr", [10, 30, 100, 300, 1000, 5000])
+@pytest.mark.parametrize("beta", [0.0, 0.01])
+def bench_certified(beta, snr, record):
+    e = prepared(TEN, beta=beta).fit(phantom(100_000, TEN, snr, seed=3).signals)
+    record("ista_certified", "Voxels of 100,000 that exact leaves with a relative gap above 1e-6 (outcome 6): ten b-values, N = 600", SNR=snr, beta=beta, **{"voxels with outcome 6": int(np.sum(e.outcome == 6)), "largest relative gap": float(e.gap.max())})  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [100, 300, 600, 2000])
+def bench_dictionary(n, record):
+    d = prepared(TEN, n_d=n // 2, n_dstar=n // 2).dictionary
+    record("ista_dictionary", "What ten b-values can tell of a dictionary", atoms=n, **{"effective rank at SNR 1000": d.effective_rank(), "atoms within 0.1 % of their neighbour": d.indistinguishable(), "largest cosine of neighbours": f"{d.coherence:.8f}"})  # fmt: skip
+
+
 WORTH = {
     "nlls": ("nlls", {}),
     "β = 0": ("ista", {}),

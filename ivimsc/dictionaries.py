@@ -19,10 +19,19 @@ SEEN = 0.01  # of S0: what an atom has to be at the smallest b-value
 
 
 def learned_dictionary(model: Model, unit: int | None = None) -> Dictionary:
-    """Φ of a factored scdnn for one protocol: of iteration unit `unit` (1 .. T), or the mean over all units.
+    """The dictionary Φ that a factored scdnn for one protocol has learned.
 
-    Atoms that training left at 0 or below at the smallest b-value (of the largest D*, which decay before it) are left out:
-    `ista` proves its answers by a b-value at which every atom is positive.
+    Atoms that are nearly 0 at the smallest b-value are left out: those of the largest D*, which decay before it. `ista`
+    proves its answers by a b-value at which every atom is positive.
+
+    Parameters
+    ----------
+    model : a factored scdnn for one protocol
+    unit : number of an iteration unit, 1 .. T; None for the mean over all units
+
+    Returns
+    -------
+    Dictionary with the model's b-values [s/mm²], its grids [mm²/s] and its matrix (b, atom)
 
     Raises
     ------
@@ -34,7 +43,7 @@ def learned_dictionary(model: Model, unit: int | None = None) -> Dictionary:
         raise InputError(f"{model.source}: found a model of {model.method} {kind}".rstrip() + ", expected a factored scdnn for one protocol: only that has a dictionary")  # fmt: skip
     phi = model.arrays["phi"].astype(np.float64)[1:]
     if unit is not None and not 1 <= unit <= len(phi):
-        raise InputError(f"--unit: found {unit}, expected 1 to {len(phi)}, the units of {model.source}")
+        raise InputError(f"unit: found {unit}, expected 1 to {len(phi)}, the units of {model.source}")
     atoms = phi.mean(0) if unit is None else phi[unit - 1]
     grid = model.arrays["grid"].astype(np.float64) * 1e-3
     half = len(grid) // 2
@@ -46,7 +55,24 @@ def learned_dictionary(model: Model, unit: int | None = None) -> Dictionary:
 
 
 def export_dictionary(path: Path, out: Path, unit: int | None = None, force: bool = False) -> Dictionary:
-    """Write the learned dictionary of the model `path` as a dictionary file, for ``fit --method ista``."""
+    """Write the dictionary that a model has learned as a dictionary file, which ``fit --method ista`` takes.
+
+    Parameters
+    ----------
+    path : model file (.safetensors)
+    out : dictionary file to write (.h5)
+    unit : as in `learned_dictionary`
+    force : write over an earlier file
+
+    Returns
+    -------
+    The dictionary that was written
+
+    Raises
+    ------
+    InputError
+        as `learned_dictionary`; and where `out` exists and `force` is not set
+    """
     dictionary = learned_dictionary(read_model(path), unit)
     write_dictionary(out, dictionary, force)
     return dictionary
@@ -68,7 +94,16 @@ class Comparison:
 
 
 def compare_dictionaries(learned: Dictionary) -> Comparison:
-    """How far the atoms of `learned` went, where on the axis of diffusivities they sit, and what that did to coherence."""
+    """Compare a learned dictionary with the exponentials of its own grid.
+
+    Parameters
+    ----------
+    learned : dictionary with a matrix (b, atom) of its own
+
+    Returns
+    -------
+    Comparison : how far each atom went, which exponential it is nearest to, and what that did to coherence and rank
+    """
     fixed = Dictionary(learned.bvalues, learned.D, learned.Dstar)
     grid = np.concatenate([fixed.D, fixed.Dstar])
     distance = np.linalg.norm(learned.matrix - fixed.matrix, axis=0) / np.linalg.norm(fixed.matrix, axis=0)

@@ -15,7 +15,16 @@ __all__ = ["mean_spectra", "regions_of", "write_spectra"]
 
 
 def regions_of(fit: EstimateStore, labels: Path | None = None) -> dict[str, NDArray[np.bool_]]:
-    """Name -> (voxel,) bool: all voxels, then the tissues of a voxel store or the labels of a NIfTI volume.
+    """The regions that spectra are averaged over: all voxels, then those of the labels.
+
+    Parameters
+    ----------
+    fit : estimate store
+    labels : voxel store (.h5) with tissue labels, or NIfTI volume of label numbers; 0 is no region
+
+    Returns
+    -------
+    Name of each region -> (voxel,) bool, which voxels belong to it
 
     Raises
     ------
@@ -48,7 +57,16 @@ def regions_of(fit: EstimateStore, labels: Path | None = None) -> dict[str, NDAr
 
 
 def mean_spectra(fit: EstimateStore, regions: dict[str, NDArray[np.bool_]]) -> dict[str, NDArray[np.float64]]:
-    """Region -> (atom,) mean coefficient over its fitted voxels, as a part of S0 (they add up to 1); D atoms first.
+    """The mean spectrum of each region: coefficients as parts of S0, averaged over its fitted voxels.
+
+    Parameters
+    ----------
+    fit : estimate store with a spectrum
+    regions : name -> (voxel,) bool, as `regions_of` has them
+
+    Returns
+    -------
+    Name -> (atom,) mean coefficients, which add up to 1; the atoms of D come first
 
     Raises
     ------
@@ -74,7 +92,24 @@ def mean_spectra(fit: EstimateStore, regions: dict[str, NDArray[np.bool_]]) -> d
 
 
 def write_spectra(estimates: Path, out: Path, labels: Path | None = None, force: bool = False) -> list[Path]:
-    """Write ``<store>_spectrum.csv`` (atom, diffusivity, a column per region) and ``<store>_spectrum.png``."""
+    """Write the mean spectrum of each region as a table and as a picture.
+
+    Parameters
+    ----------
+    estimates : estimate store of a method with a dictionary
+    out : folder for ``<store>_spectrum.csv`` (part, diffusivity [mm²/s], one column per region) and ``<store>_spectrum.png``
+    labels : as in `regions_of`
+    force : write over earlier files
+
+    Returns
+    -------
+    Paths of both files
+
+    Raises
+    ------
+    InputError
+        as `regions_of` and `mean_spectra`; and where a file exists and `force` is not set
+    """
     paths = [out / f"{estimates.stem}_spectrum{end}" for end in (".csv", ".png")]
     for path in paths:
         refuse_existing(path, force)

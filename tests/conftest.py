@@ -5,11 +5,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from ivimsc.device.launch import choose_device
 from ivimsc.fit.inputs import inputs_of
 from ivimsc.methods import find_method, make_options
 from ivimsc.voxels import Geometry, Voxels
+
+settings.register_profile("ivimsc", deadline=None)  # no test measures time: machines are shared, and kernels compile
+settings.load_profile("ivimsc")
 
 TEN = np.array([0, 10, 20, 50, 80, 100, 150, 200, 300, 500.0])  # the paper's protocol
 FIVE = np.array([20, 50, 150, 300, 500.0])  # its sub-sampled protocol

@@ -1,12 +1,14 @@
 """The mean spectrum: what goes into it comes out of it."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ivimsc.cli import main
 from ivimsc.simulate import simulate_phantom
+from ivimsc.spectrum import mean_spectra
 from ivimsc.store import EstimateStore, write_voxels
 
 
@@ -43,3 +45,26 @@ def test_bad_input_is_one_line(fitted, capsys, store, more, says):
     assert main(["spectrum", str(fitted / store), "--out", str(fitted / "s"), *more]) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1 and says in error[0]
+
+
+class Fit:
+    """As much of an estimate store as `mean_spectra` reads: three voxels, a dictionary of two D and one D*."""
+
+    spectrum = (np.array([3.0, 1.0, 8.0]), np.array([0, 2, 1]), np.array([0, 2, 3, 3]))
+    dictionary = SimpleNamespace(D=np.array([1e-3, 2e-3]), Dstar=np.array([0.05]))
+
+    def __len__(self):
+        return 3
+
+
+def test_a_spectrum_is_the_mean_of_shares_over_the_voxels_that_have_one():
+    """Not the sum of weights: a voxel counts the same however bright it is. The third voxel was not fitted."""
+    regions = {
+        "all": np.ones(3, bool),
+        "first": np.array([True, False, False]),
+        "third": np.array([False, False, True]),
+    }
+    found = mean_spectra(Fit(), regions)
+    np.testing.assert_allclose(found["all"], [0.375, 0.5, 0.125], rtol=1e-15)
+    np.testing.assert_allclose(found["first"], [0.75, 0, 0.25], rtol=1e-15)
+    np.testing.assert_array_equal(found["third"], 0)

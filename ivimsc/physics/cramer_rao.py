@@ -4,13 +4,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from ivimsc.compiling import KERNEL
 from ivimsc.errors import InputError
 from ivimsc.physics.signal import signal_and_slopes
 
 __all__ = ["cramer_rao"]
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def _fisher(S0, f, D, Dstar, bvalues, information):
     """Fisher information (voxel, 4, 4) of S0, f, D, Dstar at unit noise: the sum over b of slope × slope."""
     for v in range(len(S0)):
@@ -35,6 +36,11 @@ def cramer_rao(S0: ArrayLike, f: ArrayLike, D: ArrayLike, Dstar: ArrayLike, bval
     Returns
     -------
     (voxel, 4) standard deviations of S0, f, D, Dstar; inf where the protocol cannot tell the parameters (f = 0, say)
+
+    Raises
+    ------
+    InputError
+        where a noise standard deviation is not above 0
     """
     columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(a, dtype=np.float64)) for a in (S0, f, D, Dstar)))
     S0, f, D, Dstar = (np.ascontiguousarray(column) for column in columns)

@@ -6,12 +6,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from ivimsc.compiling import JIT
+
 __all__ = ["NOISES", "gaussian", "rician", "rician_mean", "rician_variance"]
 
 NOISES = ("rician", "gaussian", "none")
 
 
-@njit(cache=True, nogil=True)
+@njit(**JIT)
 def rician(S, xi1, xi2, sigma):
     """Equation (11): the magnitude of signal S with normal noise on both channels.
 
@@ -21,17 +23,26 @@ def rician(S, xi1, xi2, sigma):
     return math.sqrt(real * real + imaginary * imaginary)  # hypot guards against overflow, at 17 ns against 2
 
 
-@njit(cache=True, nogil=True)
+@njit(**JIT)
 def gaussian(S, xi, sigma):
     """Signal S with additive normal noise: sigma in the unit of S, xi a standard normal draw."""
     return S + sigma * xi
 
 
 def rician_mean(S: ArrayLike, sigma: ArrayLike) -> NDArray[np.float64]:
-    """Mean of the Rician distribution, any broadcastable shapes; S >= 0 and sigma > 0 in the unit of the signal.
+    """Mean of the Rician distribution: sigma √(π/2) L_{1/2}(-S² / 2 sigma²).
 
-    sigma √(π/2) L_{1/2}(-S² / 2 sigma²); Rice 1944, doi:10.1002/j.1538-7305.1944.tb00874.x. Written with the scaled
-    Bessel functions i0e and i1e, which stay finite at any SNR.
+    Rice 1944, doi:10.1002/j.1538-7305.1944.tb00874.x. It is written with the scaled Bessel functions i0e and i1e, which
+    stay finite at any SNR.
+
+    Parameters
+    ----------
+    S : any shape; signal without noise, >= 0, in the unit of the signal
+    sigma : any shape that broadcasts with that of S; noise standard deviation of each channel, > 0, in the same unit
+
+    Returns
+    -------
+    Means of the broadcast shape, in the unit of the signal
     """
     from scipy.special import i0e, i1e
 
@@ -41,8 +52,16 @@ def rician_mean(S: ArrayLike, sigma: ArrayLike) -> NDArray[np.float64]:
 
 
 def rician_variance(S: ArrayLike, sigma: ArrayLike) -> NDArray[np.float64]:
-    """Variance of the Rician distribution: 2 sigma² + S² - mean²; see `rician_mean`.
+    """Variance of the Rician distribution: 2 sigma² + S² - mean².
 
-    The difference cancels: at S / sigma = 1e4 about 8 digits are left.
+    The difference of nearly equal numbers loses digits: at S / sigma = 1e4 about 8 of 16 are left.
+
+    Parameters
+    ----------
+    S, sigma : as in `rician_mean`
+
+    Returns
+    -------
+    Variances of the broadcast shape, in the unit of the signal squared
     """
     return 2.0 * np.square(sigma) + np.square(S) - np.square(rician_mean(S, sigma))

@@ -1,14 +1,12 @@
-"""Equation (1), its slopes, and the Cramér-Rao bound."""
+"""Equation (1) in all its forms, and its slopes."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ivimsc.errors import InputError
-from ivimsc.physics.cramer_rao import cramer_rao
-from ivimsc.physics.parameters import Bounds
-from ivimsc.physics.signal import signal, signal_and_slopes
+from ivimsc.physics.signal import signal, signal_and_slopes, signals
+from ivimsc.simulate import simulate_signals
 from tests.conftest import TEN, equation1
 
 VALUES = st.tuples(st.floats(0, 1500), st.floats(0.1, 1e4), st.floats(0, 1), st.floats(0, 5e-3), st.floats(5e-3, 0.2))
@@ -37,31 +35,62 @@ def test_slopes_are_finite_differences(values):
         assert slope == pytest.approx(difference, rel=1e-4, abs=1e-7 * (1 + b**2) * parameters[0])
 
 
-def test_the_bound_is_the_inverse_of_numerical_fisher_information():
-    truth = np.array([1.0, 0.3, 1.6e-3, 45e-3])
-    steps = np.array([1e-6, 1e-6, 1e-9, 1e-8])
-    jacobian = np.stack(
-        [(equation1(*(truth + s), TEN) - equation1(*(truth - s), TEN)) / (2 * s.sum()) for s in np.diag(steps)]
+@given(VALUES)
+def test_slopes_are_those_of_the_formula_taken_by_hand(values):
+    b, S0, f, D, Dstar = values
+    _, *slopes = signal_and_slopes(b, S0, f, D, Dstar)
+    e1, e2 = np.exp(-b * D), np.exp(-b * Dstar)
+    expected = [(1 - f) * e1 + f * e2, S0 * (e2 - e1), -b * S0 * (1 - f) * e1, -b * S0 * f * e2]
+    np.testing.assert_allclose(slopes, expected, rtol=1e-12, atol=1e-300)
+
+
+class TestArrays:
+    """`signals`, the numpy form."""
+
+    truth = (np.array([1.0, 90.0]), np.array([0.0, 0.4]), np.array([1e-3, 2e-3]), np.array([2e-2, 9e-2]))
+
+    def test_it_is_equation_1(self):
+        found = signals(*(a[:, None] for a in self.truth), TEN)
+        np.testing.assert_allclose(found, equation1(*self.truth, TEN), rtol=1e-15)
+
+    def test_units_only_have_to_agree(self):
+        S0, f, D, Dstar = (a[:, None] for a in self.truth)
+        np.testing.assert_allclose(signals(S0, f, D * 1e3, Dstar * 1e3, TEN * 1e-3), signals(S0, f, D, Dstar, TEN))
+
+    def test_numbers_do_not_change_the_precision_of_arrays(self):
+        _, f, D, Dstar = (a.astype(np.float32)[:, None] for a in self.truth)
+        assert signals(1.0, f, D, Dstar, TEN.astype(np.float32)).dtype == np.float32
+
+    def test_known_values(self):
+        assert signals(5.0, 0.25, np.log(2.0), np.log(4.0), 1.0) == pytest.approx(5 * (0.75 / 2 + 0.25 / 4), rel=1e-15)
+
+
+def by_simulation(S0, f, D, Dstar, b):
+    return simulate_signals(S0, f, D, Dstar, b)
+
+
+def by_torch(S0, f, D, Dstar, b):
+    torch = pytest.importorskip("torch")
+    from ivimsc.methods.ivimnet.network import biexponential
+
+    parameters = torch.tensor(np.stack([S0, f, D * 1e3, Dstar * 1e3], axis=1))
+    return biexponential(parameters, torch.tensor(b * 1e-3)).numpy()
+
+
+def by_lanes(S0, f, D, Dstar, b):
+    from ivimsc.methods.bayes.likelihood import unit_signals
+
+    out = np.empty((len(b), len(f)), np.float32)
+    unit_signals((b * 1e-3).astype(np.float32), np.stack([f, D * 1e3, Dstar * 1e3]).astype(np.float32), out)
+    return S0[:, None] * out.T
+
+
+@pytest.mark.parametrize(("backend", "tolerance"), [(by_simulation, 1e-13), (by_torch, 1e-13), (by_lanes, 2e-6)])
+def test_all_backends_give_the_same_signals(backend, tolerance):
+    """float64 to its rounding; the float32 lanes to theirs: b D of up to 100 are rounded before the exponential."""
+    random = np.random.default_rng(3)
+    S0, f, D, Dstar = (random.uniform(*limits, 500) for limits in ((0.5, 2), (0, 1), (0, 5e-3), (5e-3, 0.2)))
+    found = backend(S0, f, D, Dstar, TEN)
+    np.testing.assert_allclose(
+        found, signals(*(a[:, None] for a in (S0, f, D, Dstar)), TEN), rtol=tolerance, atol=tolerance
     )
-    expected = 0.02 * np.sqrt(np.diag(np.linalg.inv(jacobian @ jacobian.T)))
-    np.testing.assert_allclose(cramer_rao(*truth, TEN, 0.02)[0], expected, rtol=1e-5)
-    known = 0.02 * np.sqrt(np.diag(np.linalg.inv(jacobian[1:] @ jacobian[1:].T)))
-    np.testing.assert_allclose(cramer_rao(*truth, TEN, 0.02, s0_known=True)[0], [0, *known], rtol=1e-5)
-
-
-def test_the_bound_is_infinite_where_nothing_tells_the_parameters_apart():
-    assert np.all(np.isinf(cramer_rao(1, 0.0, 1e-3, 50e-3, TEN, 0.01)))
-    assert np.all(np.isinf(cramer_rao(1, 0.3, 1e-3, 50e-3, [0, 100, 200], 0.01)))
-
-
-def test_noise_without_size_is_an_error():
-    with pytest.raises(InputError, match="sigma: found 0, expected"):
-        cramer_rao(1, 0.3, 1e-3, 50e-3, TEN, 0.0)
-
-
-@pytest.mark.parametrize(
-    "bounds", [{"f": (0.5, 0.5)}, {"f": (-1, 1)}, {"D": (0, np.inf)}, {"Dstar": (0.0, 0.1)}, {"D": (0, 0.3)}]
-)
-def test_bounds_that_make_no_sense_are_an_error(bounds):
-    with pytest.raises(InputError, match="bounds"):
-        Bounds(**bounds)

@@ -5,7 +5,7 @@ import pytest
 
 from ivimsc.device.launch import choose_device, run_blocks
 from ivimsc.methods.ista.pyramid import make_pyramid
-from ivimsc.methods.ista.thresholding import proximal
+from ivimsc.methods.ista.thresholding import HARD, SOFT, Plan, make_room, proximal
 from ivimsc.methods.scdnn.units import WIDTH, backward, backward_sets, forward, forward_sets
 from ivimsc.physics.dictionary import make_dictionary
 from tests.conftest import FIVE, TEN, phantom
@@ -83,11 +83,11 @@ def test_untrained_it_is_the_fixed_dictionary_iteration(hard):
     many = np.repeat(phi[None], units, 0).astype(np.float32)
     grid = np.concatenate([dictionary.D, dictionary.Dstar]).astype(np.float32)
     _, codes = run(y, many / np.float32(L), many, np.full((units, 60), cut, np.float32), grid, hard)
-    x, rows, r, one = np.zeros(60), np.zeros((3, 60)), np.zeros((1, 5)), np.empty(1)
+    x, room = np.zeros(60), make_room(5, 60)
     lift = make_pyramid(phi, 30, 1e-6).lift[0, :5].copy()
+    plan = Plan(phi, phi / L, np.full(60, cut if hard else 1 / L), lift, HARD if hard else SOFT, units, 0.0)
     for signal, code in zip(y.astype(np.float64), codes, strict=True):
-        threshold = np.full(60, cut if hard else 1 / L)
-        proximal(signal, phi, phi / L, threshold, 1.0 if hard else beta / 2, 2 if hard else 0, units, 0.0, beta / 2, lift, x, rows, r, one)  # fmt: skip
+        proximal(signal, plan, beta / 2, x, room)
         assert np.mean(np.abs(code - x) < 1e-6) >= (0.98 if hard else 1)
 
 
