@@ -2,11 +2,12 @@
 
 import csv
 
+import h5py
 import numpy as np
 import pytest
 
 from ivimsc.cli import main
-from ivimsc.compare import compare
+from ivimsc.compare import compare, write_comparison
 from ivimsc.compare.bound import smallest_error
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
@@ -78,7 +79,7 @@ def test_bound_stands_below_every_method(folder):
                 assert row.mse > best.mse
                 assert row.ratio == pytest.approx(row.mse / best.mse)
         assert rows["the same, noise-free signals"].mse < best.mse
-    # PEERS.md, measured apart from this code: RMSE .037, .209, 15.0 with S0 known
+    # measured once, by code apart from this: RMSE .037, .209, 15.0 with S0 known
     with VoxelStore(folder / "u.h5") as store:
         bound = smallest_error(store.signals[:], store.truth, store.bvalues, 1 / 30, True, True, LAUNCH)
     np.testing.assert_allclose(np.sqrt(bound.mean("noisy")[0]) * (1, 1e3, 1e3), (0.037, 0.209, 15.0), rtol=0.12)
@@ -130,6 +131,31 @@ def test_agreement_without_truth(folder):
     there = np.isfinite(difference)
     assert row.difference == pytest.approx(difference[there].mean(), rel=1e-6)
     assert row.upper - row.lower == pytest.approx(2 * 1.96 * difference[there].std(ddof=1), rel=1e-6)
+
+
+def only_d(source, path):
+    """The estimates of a store without f and D*, as a mono-exponential method has them."""
+    path.write_bytes(source.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file.attrs["method"] = "mono"
+        for key in ("f", "dstar", "fstd", "dstarstd"):
+            file["estimates"].pop(key, None)
+
+
+@pytest.mark.parametrize("name", ["u", "m"], ids=["with truth", "without"])
+def test_a_method_without_f_and_dstar_is_compared_in_d(folder, tmp_path, name):
+    only_d(folder / f"{name}_nlls.h5", tmp_path / "mono.h5")
+    first, second = EstimateStore(folder / f"{name}_segmented.h5"), EstimateStore(tmp_path / "mono.h5")
+    with VoxelStore(folder / f"{name}.h5") as store, first, second:
+        found = compare(store, [first, second], LAUNCH, bound=False)
+        written = write_comparison(store, [first, second], found, tmp_path / "out", name)
+        difference = np.nanmean(second["d"].astype(float) - first["d"]) * 1e3
+    rows = {m: [r.parameter for r in found.rows if r.method == m] for m in ("segmented", "mono")}
+    assert rows == ({"segmented": ["f", "D", "D*"], "mono": ["D"]} if name == "u" else {"segmented": [], "mono": []})
+    (row,) = found.agreements
+    assert (row.parameter, row.second) == ("D", "mono")
+    assert row.difference == pytest.approx(difference, rel=1e-6)
+    assert tmp_path / "out" / f"{name}_compare_mono.png" in written
 
 
 def test_voxels_without_a_number_are_counted(folder, tmp_path):
