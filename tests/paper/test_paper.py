@@ -199,7 +199,7 @@ def test_bad_words_are_refused_in_one_line(words, message, tmp_path, capsys):
 
 class TestNumbers:
     def test_the_papers_figures_have_their_factors(self):
-        """PAPER.md, section 4: 0.72 × 1e-5, 0.31 × 1e-3, 0.18 × 1e-1; Table 3 prints the same case in other factors."""
+        """The paper, section 4: 0.72 × 1e-5, 0.31 × 1e-3, 0.18 × 1e-1; Table 3 prints the same case in other factors."""
         np.testing.assert_allclose(TABLE1["SCDNN"], (7.2e-6, 3.1e-4, 1.8e-2))
         np.testing.assert_allclose(TABLE3[(20, 50, 150, 300, 500)], TABLE1["SCDNN"])
 
