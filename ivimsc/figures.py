@@ -150,9 +150,7 @@ def show_map(axes: Axes, image: NDArray, inside: NDArray, parameter: Parameter, 
     -------
     the drawn image, for a colour bar
     """
-    colours = matplotlib.colormaps[COLOURS[parameter.key]].copy()
-    colours.set_bad("magenta")
-    colours.set_under("black")
+    colours = matplotlib.colormaps[COLOURS[parameter.key]].with_extremes(bad="magenta", under="black")
     below = limits[0] - 1.0
     shown = np.where(inside, np.maximum(image * parameter.display_scale, limits[0]), below)  # maximum keeps NaN
     drawn = axes.imshow(shown.T, origin="lower", cmap=colours, vmin=limits[0], vmax=limits[1], aspect=aspect, interpolation="nearest")  # fmt: skip

@@ -34,7 +34,9 @@ def make_store(folder: Path, name: str = "sub-01_dwi_nlls.h5", index: np.ndarray
         column[-1] = np.nan
     outcome = np.full(n, Outcome.CONVERGED, np.uint8)
     outcome[-1] = Outcome.BAD_SIGNAL
-    estimates = Estimates(*values[:5], outcome, fstd=values[5], dstd=values[6], dstarstd=values[7], **more)
+    codes = ("S0", "f", "D", "Dstar", "rmse", "fstd", "dstd", "dstarstd")
+    fields = dict(zip(codes, values, strict=True)) | {"outcome": outcome} | more
+    estimates = Estimates(**fields)
     with PartFile.open(folder / name, PartFile.header(voxels, "nlls", {"bounds": (0.0, 1.0)})) as part:
         part.append(estimates)
         return part.finish(voxels, device="cpu", threads=2, seconds=1.0, notes=["split b 200"])
@@ -55,6 +57,15 @@ def test_every_voxel_lands_in_its_place(tmp_path: Path) -> None:
             assert not volume.any(), "outside the mask everything is 0"
             np.testing.assert_allclose(image.affine, AFFINE, atol=1e-5)
             assert (int(image.header["qform_code"]), int(image.header["sform_code"])) == (0, 2)
+
+
+def test_maps_that_a_method_does_not_have_are_not_written(tmp_path: Path) -> None:
+    """A mono-exponential method has S0 and D alone."""
+    absent = dict.fromkeys(("f", "Dstar", "fstd", "dstarstd"))
+    paths = write_maps(make_store(tmp_path, **absent), tmp_path / "out")
+    assert paths == map_paths(tmp_path / "out", "sub-01", "nlls", ["s0", "d", "rmse", "outcome", "dstd"])
+    assert len(list((tmp_path / "out").glob("*_dwimap.nii.gz"))) == 5
+    np.testing.assert_array_equal(np.asarray(nib.load(paths[1]).dataobj)[tuple(PLACES.T)], [100, 200, 300, np.nan])
 
 
 @pytest.mark.parametrize(("slab", "run"), [(1, 1), (7, 2), (60, 3), (100, 1)])

@@ -199,9 +199,21 @@ def test_bad_words_are_refused_in_one_line(words, message, tmp_path, capsys):
 
 class TestNumbers:
     def test_the_papers_figures_have_their_factors(self):
-        """PAPER.md, section 4: 0.72 × 1e-5, 0.31 × 1e-3, 0.18 × 1e-1; Table 3 prints the same case in other factors."""
+        """The paper, section 4: 0.72 × 1e-5, 0.31 × 1e-3, 0.18 × 1e-1; Table 3 prints the same case in other factors."""
         np.testing.assert_allclose(TABLE1["SCDNN"], (7.2e-6, 3.1e-4, 1.8e-2))
         np.testing.assert_allclose(TABLE3[(20, 50, 150, 300, 500)], TABLE1["SCDNN"])
+
+    def test_a_parameter_that_a_method_does_not_have_has_no_score_and_spoils_no_other(self):
+        true, noise = np.random.default_rng(0).normal(size=(2, 50, 3))
+        found = true + noise
+        bounds = Bounds(np.arange(50), noise**2, noise**2, 100.0)
+        whole, found[:, 0] = score(found, true, bounds), np.nan
+        part = score(found, true, bounds)
+        assert np.isnan(part.mse[0]) and np.isnan(part.ratio[0]) and part.missing == 0
+        np.testing.assert_array_equal(part.mse[1:], whole.mse[1:])
+        np.testing.assert_allclose(part.ratio[1:], 1, rtol=1e-12)
+        found[7] = np.nan  # this voxel could not be fitted at all
+        assert score(found, true, bounds).missing == 1
 
     def test_the_ratio_is_paired(self):
         """Both errors share what is hard in a voxel: the paired standard error is far below that of either mean."""

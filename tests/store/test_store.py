@@ -41,7 +41,7 @@ def make_estimates(start: int, stop: int, spectrum: bool = False, extras: bool =
     entries = np.concatenate([np.arange(r) + 10 * v for v, r in zip(voxel, rows, strict=True)] + [np.empty(0)])
     sparse = Spectrum(np.float32(entries) / 3, np.int32(entries % 97), np.concatenate([[0], np.cumsum(rows)]))
     return Estimates(
-        base, base * 2, base * 3, base * 4, base * 5, np.uint8(1 + voxel % 6),
+        S0=base, f=base * 2, D=base * 3, Dstar=base * 4, rmse=base * 5, outcome=np.uint8(1 + voxel % 6),
         fstd=base * 6 if extras else None, spectrum=sparse if spectrum else None,
     )  # fmt: skip
 
@@ -250,7 +250,8 @@ def test_a_broken_estimate_store(tmp_path: Path) -> None:
         EstimateStore(target)
     with h5py.File(target, "r+") as file:
         del file["estimates/f"]
-    with pytest.raises(InputError, match="found no estimates/f, expected s0, f, d, dstar, rmse, outcome"):
+        file.move("estimates/outcome", "estimates/kept")
+    with pytest.raises(InputError, match="found no estimates/outcome, expected s0, rmse, outcome"):
         EstimateStore(target)
 
 
@@ -367,6 +368,26 @@ def test_two_fits_into_one_file(tmp_path: Path) -> None:
             PartFile.open(path, header, resume=True)
         with pytest.raises(InputError, match="found another fit writing it"):
             PartFile.open(path, header, force=True)
+
+
+def test_only_s0_rmse_and_outcome_are_needed(tmp_path: Path) -> None:
+    """Methods without f and D*, and in the end without D: each field is absent, not filled."""
+    voxels, whole = make_voxels(10), make_estimates(0, 10)
+    few = Estimates(S0=whole.S0, f=None, D=None, Dstar=None, rmse=whole.rmse, outcome=whole.outcome)
+    path = tmp_path / "few.h5"
+    with PartFile.open(path, PartFile.header(voxels, "few", {})) as part:
+        part.append(few)
+        assert part.done == 10
+        part.finish(voxels, device="cpu", threads=1, seconds=0.0)
+    with EstimateStore(path) as store:
+        assert store.keys == ["s0", "rmse", "outcome"] and len(store) == 10
+        np.testing.assert_array_equal(store["rmse"], whole.rmse)
+        with pytest.raises(InputError, match="found no field 'f', expected one of s0, rmse, outcome"):
+            store["f"]
+    with h5py.File(path, "r+") as file:
+        del file["estimates/rmse"]
+    with pytest.raises(InputError, match="found no estimates/rmse, expected s0, rmse, outcome"):
+        EstimateStore(path)
 
 
 def test_finish_wants_all_voxels(tmp_path: Path) -> None:
