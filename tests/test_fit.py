@@ -173,7 +173,7 @@ class TestFile:
         assert done.store.read_bytes() == before
         with pytest.raises(InputError, match="another fit.*options differ"):
             fit_file(FitJob(store, "nlls", out, resume=True, settings={"max_iterations": "7"}))
-        with pytest.raises(InputError, match="--force"):
+        with pytest.raises(InputError, match="force"):
             fit_file(FitJob(store, "nlls", out))
         assert done.store.read_bytes() == before
 

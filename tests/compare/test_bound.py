@@ -84,9 +84,7 @@ def test_constant_tissues_have_no_error_left():
     n = 3000
     values = [np.full(n, v) for v in (1.0, 0.3, 1.5e-3, 40e-3)]
     signals = (equation1(*values, TEN) + np.random.default_rng(0).normal(0, 0.05, (n, 10))).astype(np.float32)
-    bound = smallest_error(
-        signals, dict(zip(KEYS, values, strict=True)), TEN, 0.05, False, False, LAUNCH
-    )
+    bound = smallest_error(signals, dict(zip(KEYS, values, strict=True)), TEN, 0.05, False, False, LAUNCH)
     assert np.all(bound.mean("noisy")[0] < 1e-12 * np.square((0.3, 1.5e-3, 40e-3)) * 1e3)  # float32
 
 

@@ -13,7 +13,11 @@ N = 60
 @pytest.fixture
 def voxels():
     random = np.random.default_rng(0)
-    other = {"f": random.uniform(0.1, 0.4, N), "d": random.uniform(1e-3, 2e-3, N), "dstar": random.uniform(0.01, 0.1, N)}
+    other = {
+        "f": random.uniform(0.1, 0.4, N),
+        "d": random.uniform(1e-3, 2e-3, N),
+        "dstar": random.uniform(0.01, 0.1, N),
+    }
     found = {key: values * random.normal(1.1, 0.1, N) for key, values in other.items()}
     found["dstar"][5] = np.nan
     index = np.stack(np.unravel_index(np.arange(N), SHAPE, order="F"), axis=1).astype(np.int32)

@@ -121,5 +121,5 @@ class TestAnatomy:
         assert phantom.geometry.affine[0, 0] < 0
 
     def test_a_matrix_that_misses_the_organ_is_refused(self):
-        with pytest.raises(InputError, match="--shape: found 1,1,1, in which no voxel's centre meets the organ"):
+        with pytest.raises(InputError, match="shape: found 1,1,1, in which no voxel's centre meets the organ"):
             make_phantom("abdomen", shape=(1, 1, 1))

@@ -73,7 +73,7 @@ def test_other_types_and_layouts(tmp_path: Path) -> None:
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     path = tmp_path / "v.h5"
     path.write_text("precious")
-    with pytest.raises(InputError, match=r"v\.h5: found an existing file.*--force"):
+    with pytest.raises(InputError, match=r"v\.h5: found an existing file.*force"):
         write_voxels(path, make_voxels())
     assert path.read_text() == "precious"
     write_voxels(path, make_voxels(), force=True)
