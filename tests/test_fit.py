@@ -11,10 +11,14 @@ from ivimsc.estimates import Estimates
 from ivimsc.fit import FitJob, fit_file
 from ivimsc.methods import METHODS
 from ivimsc.outcome import Outcome
-from ivimsc.store import EstimateStore, write_voxels
+from ivimsc.store import EstimateStore, PartFile, write_voxels
 from tests.conftest import TEN, as_voxels, phantom
 
 FIELDS = ("S0", "f", "D", "Dstar", "rmse", "outcome", "fstd", "dstd", "dstarstd")
+
+
+def stop(*_, **__):
+    raise KeyboardInterrupt
 
 
 def same(a, b):
@@ -169,9 +173,55 @@ class TestFile:
         assert done.store.read_bytes() == before
         with pytest.raises(InputError, match="another fit.*options differ"):
             fit_file(FitJob(store, "nlls", out, resume=True, settings={"max_iterations": "7"}))
-        with pytest.raises(InputError, match="--force"):
+        with pytest.raises(InputError, match="force"):
             fit_file(FitJob(store, "nlls", out))
         assert done.store.read_bytes() == before
+
+    @pytest.mark.parametrize("stopped", ["between the store and its maps", "in the middle"])
+    def test_resume_does_not_take_up_the_fit_of_other_signals(self, store, tmp_path, measured, monkeypatch, stopped):
+        """As many voxels, the same b-values, method and options: the checksum of the signals alone tells."""
+        out = tmp_path / "out"
+        if stopped == "in the middle":
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                patch.setattr(PartFile, "finish", stop)
+                fit_file(FitJob(store, "nlls", out))
+        else:
+            fit_file(FitJob(store, "nlls", out, maps=False))
+        before = {path: path.read_bytes() for path in out.iterdir()}
+        write_voxels(store, as_voxels(measured * 1.5, TEN), force=True)
+        with pytest.raises(InputError, match="signals_sha256"):
+            fit_file(FitJob(store, "nlls", out, resume=True))
+        assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+    def test_draws_belong_to_the_voxel_and_not_to_its_chunk(self, tmp_path):
+        """bayes draws at random by the number of the voxel in the file, which every chunk has to be told."""
+        write_voxels(tmp_path / "v.h5", as_voxels(phantom(300, TEN, 20, seed=4).signals, TEN))
+        found = []
+        for chunk in (300, 64, 7):
+            job = FitJob(tmp_path / "v.h5", "bayes", tmp_path / str(chunk), maps=False, chunk=chunk)
+            with EstimateStore(fit_file(job).store) as estimates:
+                found.append(estimates.read())
+        for other in found[1:]:
+            for key, values in found[0].items():
+                np.testing.assert_array_equal(dict(other.items())[key], values, err_msg=key)
+
+    def test_a_subset_of_the_bvalues_is_that_of_the_array(self, store, tmp_path, measured):
+        used = [0, 2, 3, 6, 8, 9]
+        done = fit_file(FitJob(store, "nlls", tmp_path / "out", bvalues=TEN[used], maps=False))
+        with EstimateStore(done.store) as found:
+            np.testing.assert_array_equal(found.bvalues, TEN[used])
+            same(found.read(), ivimsc.fit_signals(measured[:, used], TEN[used]))
+
+    def test_outcomes_are_counted_and_mostly_bad_is_said(self, tmp_path, measured):
+        signals = measured.copy()
+        signals[:31] = 0
+        for n, mostly in ((31, True), (30, False)):
+            signals[n - 1] = measured[n - 1] if n == 30 else 0
+            signals[30] = 0 if n == 31 else measured[30]
+            write_voxels(tmp_path / "b.h5", as_voxels(signals, TEN), force=True)
+            done = fit_file(FitJob(tmp_path / "b.h5", "segmented", tmp_path / "out", maps=False, force=True))
+            assert done.outcomes[Outcome.BAD_SIGNAL] == np.sum(signals[:, 0] == 0) and done.voxels == 60
+            assert done.mostly_bad == mostly
 
     def test_a_long_store_is_streamed(self, tmp_path, measured):
         """Python's own allocations stay near those of one chunk (2 MiB of signals and results), not of the store."""

@@ -1,6 +1,7 @@
-"""NIfTI: nibabel is the referee for values and places; every bad file is told in one line."""
+"""NIfTI: nibabel is the referee for values and places. Bad files: test_nifti_bad_input.py."""
 
 import gzip
+import hashlib
 import os
 from pathlib import Path
 
@@ -14,43 +15,14 @@ from hypothesis.extra import numpy as hnp
 from ivimsc.errors import InputError
 from ivimsc.nifti import read_series, read_volume, write_bval, write_volume
 from ivimsc.voxels import Geometry
+from tests.nifti_files import BVALUES, OBLIQUE, save, series, stored
 
-OBLIQUE = nib.affines.from_matvec(
-    nib.eulerangles.euler2mat(0.3, -0.2, 0.1) @ np.diag([-1.25, 1.25, 4.0]), [80.5, -70.25, 12]
-)
-BVALUES = [0, 50, 800, 50]  # two shells of one volume and one of two
 quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def save(path: Path, data: np.ndarray, affine: np.ndarray = OBLIQUE) -> Path:
-    """Write with nibabel."""
-    kind = nib.Nifti1Pair if path.suffix == ".img" else nib.Nifti1Image
-    nib.save(kind(data, affine, dtype=data.dtype), path)
-    return path
-
-
-def stored(
-    path: Path, data: np.ndarray, slope: float, inter: float, order: str = "<", affine: np.ndarray = OBLIQUE
-) -> Path:
-    """A file with exactly these stored values, byte order and scaling, which nibabel's writer would choose itself."""
-    header = nib.Nifti1Header(endianness=order)
-    header.set_data_dtype(data.dtype.newbyteorder(order))
-    header.set_data_shape(data.shape)
-    header.set_sform(affine, 1)
-    header["scl_slope"], header["scl_inter"], header["vox_offset"] = slope, inter, 352
-    content = header.binaryblock + bytes(4) + data.astype(data.dtype.newbyteorder(order)).tobytes(order="F")
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
-    return path
 
 
 @pytest.fixture
 def bval(tmp_path: Path) -> Path:
     return write_bval(tmp_path / "a.bval", BVALUES)
-
-
-def series(shape: tuple = (3, 4, 2, 4), dtype: str = "int16", seed: int = 0) -> np.ndarray:
-    draw = np.random.default_rng(seed)
-    return (draw.integers(0, 100, shape) if np.dtype(dtype).kind in "iu" else draw.random(shape)).astype(dtype)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +39,18 @@ def test_any_type_and_scaling(tmp_path: Path, bval: Path, dtype: str, order: str
     # float64 arithmetic, rounded once to float32: half a unit in the last place is 6e-8
     np.testing.assert_allclose(voxels.signals, expected, rtol=6e-8)
     np.testing.assert_array_equal(voxels.bvalues, [0, 50, 800])
+
+
+@pytest.mark.parametrize(("slope", "inter"), [(1, 0), (0.25, 0), (1, -3), (0.0346, 565.7), (np.nan, np.nan)])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_a_volume_is_scaled_as_its_header_says(tmp_path: Path, dtype: str, slope: float, inter: float) -> None:
+    data = series((3, 4, 2), dtype)
+    path = stored(tmp_path / "a.nii.gz", data, slope, inter)
+    found, place = read_volume(path)
+    # float64 arithmetic, rounded once to float32: half a unit in the last place is 6e-8
+    np.testing.assert_allclose(found, nib.load(path).get_fdata(), rtol=6e-8)
+    assert found.dtype == (np.float32 if (slope, inter) not in ((1, 0),) and np.isfinite(slope) else data.dtype)
+    np.testing.assert_allclose(place.affine, OBLIQUE, atol=1e-5)
 
 
 def test_large_integers_are_exact_before_scaling(tmp_path: Path, bval: Path) -> None:
@@ -151,8 +135,6 @@ def test_names_of_files_do_not_decide(tmp_path: Path, bval: Path) -> None:
 
 
 def test_source_and_checksum(tmp_path: Path, bval: Path) -> None:
-    import hashlib
-
     path = save(tmp_path / "a_dwi.nii.gz", series())
     voxels = read_series(path, bval)
     assert voxels.source == "a_dwi.nii.gz"
@@ -239,106 +221,6 @@ def test_writing_refuses(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"found shape \(3, 4, 3\)"):
         write_volume(tmp_path / "b.nii", np.ones((3, 4, 3)), geometry)
     assert os.listdir(tmp_path) == ["a.nii"]
-
-
-# -- bad input
-
-
-def bad(folder: Path, how: str) -> Path:
-    path = folder / "bad.nii.gz"
-    if how == "3-D":
-        save(path, series()[..., 0])
-    elif how == "5-D":
-        save(path, series()[:, :, :, None])
-    elif how == "truncated":
-        save(path, np.random.default_rng(0).integers(0, 9999, (20, 20, 20, 4)).astype(np.int16))
-        os.truncate(path, path.stat().st_size // 2)
-    elif how == "truncated header":
-        save(path, series())
-        os.truncate(path, 40)
-    elif how == "truncated plain":
-        path = save(folder / "bad.nii", series())
-        os.truncate(path, 400)
-    elif how == "crc":
-        plain = save(folder / "plain.nii", series()).read_bytes()
-        path.write_bytes(gzip.compress(plain + bytes(1 << 20)))  # the checksum stands far behind the image
-        data = bytearray(path.read_bytes())
-        data[-7] ^= 255
-        path.write_bytes(data)
-    elif how == "text":
-        path.write_text("this is not an image, however long the text may be " * 20)
-    elif how == "gzipped text":
-        path.write_bytes(gzip.compress(b"this is not an image " * 40))
-    elif how == "empty":
-        path.write_bytes(b"")
-    elif how == "pair":
-        save(folder / "pair.img", series())
-        path = folder / "pair.hdr"
-    elif how == "complex":
-        save(path, series().astype(np.complex64))
-    elif how == "affine":
-        stored(path, series(), 1, 0, affine=np.diag([1, np.nan, 1, 1]))
-    elif how == "folder":
-        path.mkdir()
-    return path
-
-
-@pytest.mark.parametrize(
-    ("how", "found"),
-    [
-        ("3-D", "found a 3-D image (3, 4, 2), expected 4-D"),
-        ("5-D", "found a 5-D image (3, 4, 2, 1, 4), expected 4-D"),
-        ("truncated", "truncated"),
-        ("truncated header", "truncated"),
-        ("truncated plain", "found 48 of 192 bytes of image data"),
-        ("crc", "damaged gzip data"),
-        ("text", "not NIfTI"),
-        ("gzipped text", "not NIfTI"),
-        ("empty", "not NIfTI"),
-        ("pair", ".hdr/.img pair"),
-        ("complex", "complex64"),
-        ("affine", "affine"),
-        ("folder", "directory"),
-        ("missing", "No such file"),
-    ],
-)
-def test_bad_series(tmp_path: Path, bval: Path, how: str, found: str) -> None:
-    path = bad(tmp_path, how)
-    with pytest.raises(InputError) as error:
-        read_series(path, bval)
-    message = str(error.value)
-    assert str(path) in message and found in message and "\n" not in message
-
-
-def test_files_that_do_not_fit_together(tmp_path: Path, bval: Path) -> None:
-    path = save(tmp_path / "a.nii", series())
-    short = write_bval(tmp_path / "short.bval", [0, 50, 800])
-    with pytest.raises(InputError, match=r"short\.bval: found 3 b-values, expected 4, the volumes in .*a\.nii"):
-        read_series(path, short)
-    with pytest.raises(InputError, match=r"none\.bval: No such file"):
-        read_series(path, tmp_path / "none.bval")
-    other = save(tmp_path / "m.nii", np.ones((3, 4, 3), np.uint8))
-    with pytest.raises(InputError, match=r"m\.nii: found a mask of shape \(3, 4, 3\), expected \(3, 4, 2\) as in"):
-        read_series(path, bval, other)
-    with pytest.raises(InputError, match=r"found a mask of shape \(3, 4, 2, 4\)"):
-        read_series(path, bval, path)
-    empty = save(tmp_path / "empty.nii", np.zeros((3, 4, 2), np.uint8))
-    with pytest.raises(InputError, match=r"empty\.nii: found no voxel above 0"):
-        read_series(path, bval, empty)
-
-
-def test_bvec_is_checked(tmp_path: Path, bval: Path) -> None:
-    path, bvec = save(tmp_path / "a.nii", series()), tmp_path / "a.bvec"
-    for shape in ((3, 4), (4, 3)):
-        np.savetxt(bvec, np.zeros(shape))
-        assert len(read_series(path, bval, bvec=bvec)) == 24
-    for text, found in (("1 0 0\n0 1 0\n0 0 1", "(3, 3)"), ("a b", "no table"), ("1 2\n3", "no table")):
-        bvec.write_text(text)
-        with pytest.raises(InputError, match=r"a\.bvec: found") as error:
-            read_series(path, bval, bvec=bvec)
-        assert found in str(error.value)
-    with pytest.raises(InputError, match=r"none\.bvec: No such file"):
-        read_series(path, bval, bvec=tmp_path / "none.bvec")
 
 
 # -- real data

@@ -9,7 +9,6 @@ import pytest
 from scipy.ndimage import affine_transform
 
 from ivimsc import register
-from ivimsc.cli import main
 from ivimsc.errors import InputError
 from ivimsc.register import Registration, register_file, register_images, turned
 from ivimsc.simulate import simulate_phantom
@@ -224,55 +223,10 @@ def test_real_images_come_to_lie_on_each_other(real_data):
     assert found.displacement[-1].mean() < found.displacement[0].mean()
 
 
-class TestCommand:
-    @pytest.fixture
-    def series(self, tmp_path):
-        volume, zooms = phantom((32, 32, 4), [0, 100, 400])
-        nib.save(nib.Nifti1Image(volume, np.diag([*zooms, 1.0])), tmp_path / "scan.nii.gz")
-        (tmp_path / "scan.bval").write_text("0 100 400\n")
-        np.savetxt(tmp_path / "scan.bvec", np.eye(3))
-        return tmp_path
-
-    def run(self, series, *more, out="reg.nii.gz"):
-        return main(["register", str(series / "scan.nii.gz"), "--bval", str(series / "scan.bval"), "--out", str(series / out), *map(str, more)])  # fmt: skip
-
-    def test_everything_is_written_beside_the_result(self, series, capsys):
-        assert self.run(series, "--bvec", series / "scan.bvec") == 0
-        names = {path.name for path in series.iterdir()}
-        assert {
-            "reg.nii.gz",
-            "reg.bval",
-            "reg.bvec",
-            "reg_transforms.json",
-            "reg_displacement.csv",
-            "reg_displacement.png",
-        } <= names
-        image = nib.load(series / "reg.nii.gz")
-        assert image.shape == (32, 32, 4, 3) and image.get_data_dtype() == np.float32
-        assert np.shape(json.loads((series / "reg_transforms.json").read_text())["matrices"]) == (3, 1, 4, 4)
-        assert "kept" in capsys.readouterr().out
-        assert self.run(series) == 2  # exists
-        assert "--force" in capsys.readouterr().err
-
-    @pytest.mark.parametrize(
-        ("more", "says"),
-        [
-            (["--passes", "3"], "6 to 10"),
-            (["--bvec", "missing.bvec"], "missing.bvec"),
-            (["--threads", "0"], "--threads"),
-        ],
-    )
-    def test_bad_input_is_one_line(self, series, capsys, more, says):
-        assert self.run(series, *more) == 2
-        error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("register:")]
-        assert len(error) == 1 and says in error[0]
-        assert not (series / "reg.nii.gz").exists()
-
-
 def test_too_few_slices_and_other_bad_images_are_errors():
     good = np.ones((20, 20, 5, 3), np.float32)
     for images, says in (
-        (good[:, :, :3], "planar=True"),
+        (good[:, :, :3], "planar"),
         (good[..., :1], "at least 2 images"),
         (good[:8], "16 × 16"),
         (good * np.nan, "NaN"),

@@ -1,12 +1,11 @@
 """A small series, its files, and the command line run in this process."""
 
-import gzip
-
 import nibabel as nib
 import numpy as np
 import pytest
 
 from ivimsc.cli import main
+from tests.compare.conftest import folder  # noqa: F401, the stores that `compare` is tried on
 from tests.conftest import TEN, phantom
 
 SHAPE = (12, 10, 4)
@@ -64,5 +63,15 @@ def truncate():
     return cut
 
 
-def gzipped(text):
-    return gzip.compress(text.encode())
+@pytest.fixture
+def refused(ivimsc, tmp_path):
+    """refused(*words, says=…): exit code 2, one line with these parts, and not a file more or less than before."""
+
+    def check(*words, says):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert ivimsc(*words) == 2
+        for part in [says] if isinstance(says, str) else says:
+            assert part in ivimsc.error, ivimsc.error
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+    return check

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from ivimsc.cli import main
-from tests.compare.conftest import folder, run  # noqa: F401, a fixture
+from tests.compare.conftest import run
 
 
 def test_command_writes_table_and_figures(folder, tmp_path, capsys):

@@ -5,6 +5,7 @@ import pytest
 from numba import njit
 from scipy import stats
 
+from ivimsc.numerics import random_numbers
 from ivimsc.numerics.random_numbers import NOISE, TRUTH, normals, philox, uniforms
 
 # Known answers of Random123 (tests/kat_vectors, "philox4x32 10"), the library of Salmon et al., SC '11,
@@ -50,7 +51,14 @@ def test_compiled_equals_python():
 def test_uniforms_stay_inside_the_open_interval():
     values = _pairs(uniforms, 1, NOISE, 0, N, 0)
     assert values.min() > 0 and values.max() < 1
-    assert ((2**52 - 1) + 0.5) * 2.0**-52 < 1 and 0.5 * 2.0**-52 > 0  # the two extremes that can be drawn
+
+
+@pytest.mark.parametrize(("word", "extreme"), [(0, 2.0**-53), (ONES, 1 - 2.0**-53)], ids=["smallest", "largest"])
+def test_the_extremes_that_can_be_drawn_are_no_0_and_no_1(monkeypatch, word, extreme):
+    """Philox that answers all zeros or all ones, which no test will ever meet by chance."""
+    monkeypatch.setattr(random_numbers, "philox", lambda *_: (np.uint64(word),) * 4)
+    assert uniforms.py_func(0, NOISE, 0, 0) == (extreme, extreme)
+    assert np.all(np.isfinite(normals.py_func(0, NOISE, 0, 0)))
 
 
 def test_uniforms_are_uniform():

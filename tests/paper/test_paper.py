@@ -13,16 +13,13 @@ import ivimsc.paper.pictures
 import ivimsc.paper.runs
 import ivimsc.paper.setting
 import ivimsc.train
-from ivimsc.cli import main
 from ivimsc.errors import InputError
 from ivimsc.paper import EXPERIMENTS, Setting, run_paper
 from ivimsc.paper import curves as curves_module
 from ivimsc.paper import learning as learning_module
 from ivimsc.paper import tables as tables_module
-from ivimsc.paper.printed import TABLE1, TABLE3
-from ivimsc.paper.result import number, spread
+from ivimsc.paper.printed import TABLE1
 from ivimsc.paper.runs import Runs
-from ivimsc.paper.scores import Bounds, paired, score
 from ivimsc.paper.setting import FIVE, NETWORKS, PROTOCOLS, Net, rivals
 
 TINY = 0.02
@@ -135,12 +132,12 @@ class TestEndToEnd:
         setting, _, _ = everything
         said = []
         assert run_paper("all", setting, said.append) == [] and not calls
-        assert len(said) == len(EXPERIMENTS) and all("force=True" in line for line in said)
+        assert len(said) == len(EXPERIMENTS) and all("force" in line for line in said)
 
     def test_results_of_another_setting_are_refused(self, everything):
         other = Setting(everything[0].out, scale=TINY, seeds=1)
         with pytest.raises(
-            InputError, match="another scale or number of seeds, expected none: force=True overwrites it"
+            InputError, match="another scale or number of seeds, expected none: .*force.* overwrites it"
         ):
             run_paper("fig2", other)
 
@@ -179,72 +176,6 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tiny, calls, tmp_path, monk
     assert not list(tmp_path.glob("fig2*"))
     run_paper("fig2", setting, lambda _: None)
     assert calls["train_file"] == len(NETWORKS)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["table4"], "paper: found 'table4', expected one of table1, table2"),
-        (["table1", "--scale", "0"], "--scale: found 0, expected 0.02 to 1"),
-        (["table1", "--scale", "2"], "--scale: found 2, expected 0.02 to 1"),
-        (["all", "--seeds", "0"], "--seeds: found 0, expected 1 to 20"),
-    ],
-)
-def test_bad_words_are_refused_in_one_line(words, message, tmp_path, capsys):
-    assert main(["paper", *words, "--out", str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
-    assert not list(tmp_path.iterdir())
-
-
-class TestNumbers:
-    def test_the_papers_figures_have_their_factors(self):
-        """The paper, section 4: 0.72 × 1e-5, 0.31 × 1e-3, 0.18 × 1e-1; Table 3 prints the same case in other factors."""
-        np.testing.assert_allclose(TABLE1["SCDNN"], (7.2e-6, 3.1e-4, 1.8e-2))
-        np.testing.assert_allclose(TABLE3[(20, 50, 150, 300, 500)], TABLE1["SCDNN"])
-
-    def test_a_parameter_that_a_method_does_not_have_has_no_score_and_spoils_no_other(self):
-        true, noise = np.random.default_rng(0).normal(size=(2, 50, 3))
-        found = true + noise
-        bounds = Bounds(np.arange(50), noise**2, noise**2, 100.0)
-        whole, found[:, 0] = score(found, true, bounds), np.nan
-        part = score(found, true, bounds)
-        assert np.isnan(part.mse[0]) and np.isnan(part.ratio[0]) and part.missing == 0
-        np.testing.assert_array_equal(part.mse[1:], whole.mse[1:])
-        np.testing.assert_allclose(part.ratio[1:], 1, rtol=1e-12)
-        found[7] = np.nan  # this voxel could not be fitted at all
-        assert score(found, true, bounds).missing == 1
-
-    def test_the_ratio_is_paired(self):
-        """Both errors share what is hard in a voxel: the paired standard error is far below that of either mean."""
-        random = np.random.default_rng(0)
-        hard = random.exponential(size=(4000, 3))
-        square = 1.1 * hard * (1 + 0.05 * random.standard_normal(hard.shape))
-        ratio, error = paired(square, hard)
-        np.testing.assert_allclose(ratio, 1.1, atol=0.01)
-        assert (error < 0.2 / np.sqrt(4000)).all()
-        assert (np.abs(ratio - 1.1) < 5 * error).all()
-
-    def test_voxels_without_a_number_are_counted_and_left_out(self):
-        true = np.random.default_rng(0).normal(size=(100, 3))
-        found = true + 0.1
-        found[3, 2] = np.nan
-        bounds = Bounds(np.arange(50), np.full((50, 3), 0.01), np.full((50, 3), 0.01), 100.0)
-        result = score(found, true, bounds)
-        assert result.missing == 1 and result.voxels == 100
-        np.testing.assert_allclose(result.mse, 0.01)
-        np.testing.assert_allclose(result.ratio, 1)
-
-    def test_numbers_in_tables(self):
-        assert [number(v) for v in (0.0123456, 7.2e-6, 1234.5, 2.5e6, 0.0, float("nan"))] == ["0.0123", "7.20e-6", "1,234", "2.50e6", "0", ""]  # fmt: skip
-        assert spread([1.0]) == "1.00" and spread([1.0, 1.1]) == "1.05 ± 0.071" and spread([float("nan")]) == ""
-
-    def test_scales_of_the_cohort(self, tmp_path):
-        assert Setting(tmp_path).shape(9) is None
-        for scale in (0.02, 0.05, 0.3):
-            x, y, z = Setting(tmp_path, scale=scale).shape(9)
-            assert x * y * z / 9 == pytest.approx(scale * 160 * 64 * 15, rel=0.1)
-        assert len(Runs(Setting(tmp_path, scale=0.02, threads=1), lambda _: None).truth("cohort-test")) == pytest.approx(0.02 * 248_059, rel=0.1)  # fmt: skip
 
 
 def test_networks_are_trained_on_the_training_scans_alone(tiny, tmp_path):

@@ -1,0 +1,30 @@
+"""``ivimsc info``: this machine, and what a file holds."""
+
+import h5py
+
+SMALL = ("--phantom", "uniform", "--voxels", 500)
+
+
+def test_this_machine(ivimsc):
+    assert ivimsc("info") == 0
+    for part in ("Python", "numba", "cores usable", "GPU", "cache", "[learn]", "method nlls", "method segmented"):
+        assert part in ivimsc.out
+    assert ivimsc.err == ""
+
+
+def test_stores(ivimsc, tmp_path):
+    assert ivimsc("simulate", *SMALL, "--out", tmp_path / "s.h5") == 0
+    assert ivimsc("fit", tmp_path / "s.h5", "--out", tmp_path, "--no-maps") == 0
+    assert ivimsc("info", tmp_path / "s.h5") == 0
+    assert "500 voxels" in ivimsc.out and "truth:    yes" in ivimsc.out
+    assert ivimsc("info", tmp_path / "s_nlls.h5") == 0
+    assert "nlls on cpu" in ivimsc.out and "outcome 1: converged" in ivimsc.out
+
+
+def test_other_files(refused, tmp_path):
+    (tmp_path / "text.h5").write_text("no HDF5")
+    refused("info", tmp_path / "text.h5", says=["text.h5", "expected"])
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["x"] = 1
+    refused("info", tmp_path / "foreign.h5", says=["foreign.h5", "expected"])
+    refused("info", tmp_path / "none.h5", says=["none.h5", "expected"])
