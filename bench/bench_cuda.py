@@ -135,6 +135,7 @@ def bench_fits(method, n, copies, multiply_adds, record):
 def bench_simulate(n, copies, record):
     from ivimsc.device.streaming import THREADS, grid
     from ivimsc.simulate.on_gpu import acquire_kernel
+    from ivimsc.simulate.phantom import make_acquisition, simulate_block
 
     random = np.random.default_rng(0)
     ranges = ((1, 1), (0.05, 0.5), (0.5e-3, 2.5e-3), (10e-3, 100e-3))
@@ -149,7 +150,8 @@ def bench_simulate(n, copies, record):
     block = type("Block", (), {})()
     block.truth = dict(zip(("s0", "f", "d", "dstar"), (t[:few].copy_to_host() for t in truth)))
     block.tissue = np.zeros(few, np.uint8)
-    cpu = wall_seconds(lambda: _simulate(block, 0, TEN, 1 / 30, "rician", 1, choose_device("cpu"))) / few
+    acquisition = make_acquisition(TEN, 30.0, 1, "rician")
+    cpu = wall_seconds(lambda: simulate_block(block, 0, acquisition, choose_device("cpu"))) / few
     record(
         f"cuda/{NAME}_simulate", f"Simulation on {GPUS[0]}, ten b-values, Rician", voxels=n,
         **{

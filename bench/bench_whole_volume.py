@@ -1,7 +1,8 @@
 """From file to maps: a whole volume of the paper's size, the start-up, and the memory, each in a process of its own.
 
 Run ``python -m pytest bench/bench_whole_volume.py``; it writes bench/results/whole_volume.md, start.md and memory.md. One
-question alone: ``-k whole``, ``-k start`` or ``-k memory`` (which needs 2 GB of disk).
+question alone: ``python -m pytest bench/bench_whole_volume.py::bench_whole_volume``, ``::bench_start`` or ``::bench_memory``
+(which needs 2 GB of disk).
 """
 
 import os
