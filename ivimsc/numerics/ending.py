@@ -21,7 +21,16 @@ from numba import njit
 from ivimsc.compiling import JIT, KERNEL
 from ivimsc.outcome import Outcome
 
-__all__ = ["AT_BOUND", "BAD_SIGNAL", "CONVERGED", "ITERATION_LIMIT", "UNIDENTIFIABLE", "Box", "ending", "endings_kernel"]
+__all__ = [
+    "AT_BOUND",
+    "BAD_SIGNAL",
+    "CONVERGED",
+    "ITERATION_LIMIT",
+    "UNIDENTIFIABLE",
+    "Box",
+    "ending",
+    "endings_kernel",
+]
 
 # Kernels take plain integers: this is the one place where they get them.
 CONVERGED = int(Outcome.CONVERGED)
