@@ -1,11 +1,10 @@
-"""The dictionary: grids, what it says of itself, decoding, and its file."""
+"""The dictionary: grids, what it says of itself, and decoding."""
 
 import numpy as np
 import pytest
 
 from ivimsc.errors import InputError
-from ivimsc.physics.dictionary import Dictionary, make_dictionary, make_grid
-from ivimsc.store.dictionaries import read_dictionary, write_dictionary
+from ivimsc.physics.dictionary import make_dictionary, make_grid
 from tests.conftest import FIVE, TEN
 
 RANGES = ((1e-5, 5e-3), (5e-3, 0.2))
@@ -88,30 +87,7 @@ def test_decoding_a_known_mixture():
     assert np.all(np.isnan([f[2], D[2], Dstar[2]]))
 
 
-@pytest.mark.parametrize("learned", [False, True])
-def test_a_file_gives_the_dictionary_back(tmp_path, learned):
-    d = fixed(n=(5, 6))
-    if learned:
-        d = Dictionary(d.bvalues, d.D, d.Dstar, "scdnn-1", d.matrix * 1.01)
-    write_dictionary(tmp_path / "d.h5", d)
-    back = read_dictionary(tmp_path / "d.h5")
-    for name in ("bvalues", "D", "Dstar", "matrix"):
-        np.testing.assert_array_equal(getattr(back, name), getattr(d, name))
-    assert back.origin == d.origin
-
-
 def test_a_dictionary_for_other_bvalues_is_refused():
     with pytest.raises(InputError, match="expected the data's: 20, 50, 150, 300, 500"):
         fixed(TEN).require_bvalues(FIVE, "d.h5")
     fixed(TEN).require_bvalues(TEN, "d.h5")
-
-
-def test_truncated_and_foreign_files_are_refused_in_one_line(tmp_path):
-    whole = tmp_path / "d.h5"
-    write_dictionary(whole, fixed(n=(50, 60)))
-    (tmp_path / "cut.h5").write_bytes(whole.read_bytes()[:3000])
-    (tmp_path / "text.h5").write_text("atoms")
-    for name in ("cut.h5", "text.h5", "absent.h5"):
-        with pytest.raises(InputError, match=name) as caught:
-            read_dictionary(tmp_path / name)
-        assert "\n" not in str(caught.value)
