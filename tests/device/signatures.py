@@ -5,6 +5,10 @@ from numba import boolean, float32, float64, int32, int64, typeof, uint8, uint64
 
 from ivimsc.device import arrays, finishing
 from ivimsc.methods.bayes import on_gpu as posterior
+from ivimsc.methods.bayes.draws import Draws, Proposal
+from ivimsc.methods.bayes.likelihood import NoiseModel, Spread
+from ivimsc.methods.bayes.priors import box_prior
+from ivimsc.methods.bayes.problem import Problem, sampling
 from ivimsc.methods.ista import on_gpu as sparse_coding
 from ivimsc.methods.nlls import on_gpu as nlls
 from ivimsc.methods.scdnn import around_units
@@ -13,6 +17,11 @@ from ivimsc.methods.segmented import on_gpu as segmented
 from ivimsc.numerics.finish import Limits
 from ivimsc.simulate import on_gpu as simulating
 
+NOISE = NoiseModel(np.ones(1, np.float32), np.float32(0), np.float32(1), False)
+SPREAD = Spread(*np.ones((2, 1), np.float32))
+DRAWS = Draws(*np.ones((3, 1, 1), np.float32), np.ones(1, np.float32), SPREAD)
+PROPOSAL = Proposal(1, np.ones((3, 1), np.float32), np.ones(1, np.float32), SPREAD)
+PROBLEM = Problem(NOISE, box_prior(np.array([[0, 1], [0, 5], [5, 200]])), DRAWS, PROPOSAL, sampling(6, 0))
 LIMITS = typeof(Limits(*np.ones(7, np.float32)))
 F1, F2, F3 = float32[::1], float32[:, ::1], float32[:, :, ::1]
 D1, D2, I1, I2 = float64[::1], float64[:, ::1], int64[::1], int64[:, ::1]
@@ -39,13 +48,7 @@ KERNELS = {
             *(F2, uint8[::1], F1, N1, N1, int32[:, ::1], F2),
         ),
     ),
-    "posterior": (
-        posterior.posterior_kernel,
-        (
-            *(*SPAN, int64, F2, F1, float32, float32, boolean, F2, F2, F2, F1, F2, int64, F2, F1, F2),
-            *(I1, F1, F1, F1, F2, F3, F2, float32, int64, float32, int64, int64, F3, F3, F2),
-        ),
-    ),
+    "posterior": (posterior.posterior_kernel, (*SPAN, int64, F2, typeof(PROBLEM), F3, F3, F2)),
     "posterior's finish": (posterior.finish_kernel, (*SPAN, F2, F1, float32, F2, uint8[::1])),
     "rows": (sparse_coding.rows_kernel, (N1, int32[:, ::1], F2, I1, F1, N1)),
     "units": (
