@@ -14,19 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ivimsc.device.launch import Launch, run_blocks
+from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
+from ivimsc.methods.bayes import rows
 from ivimsc.methods.bayes.draws import Draws, empirical_draws, make_proposal
-from ivimsc.methods.bayes.likelihood import Model, unit_signals
-from ivimsc.methods.bayes.posterior import FIELDS, Settings, posterior_kernel
+from ivimsc.methods.bayes.likelihood import NoiseModel, unit_signals
+from ivimsc.methods.bayes.posterior import posteriors
 from ivimsc.methods.bayes.priors import box_prior
-from ivimsc.numerics.scaling import scales
+from ivimsc.methods.bayes.problem import Problem, Sampling
 
 __all__ = ["Bound", "smallest_error"]
 
 TESTED, DRAWS = 4096, 32768  # most voxels tested; most draws per half
 FEWEST = 2000  # voxels in a store below which no bound is tried
 UNITS = {"s0": 1.0, "f": 1.0, "d": 1e3, "dstar": 1e3}  # of the truth, to [µm²/ms]
+BLOCK = 64  # voxels per call: each has some 10,000 draws
 THIN = 10.0  # median effective sample size below which the bound is not to be trusted
 
 
@@ -107,35 +109,32 @@ def smallest_error(signals: NDArray[np.float32], truth: dict[str, NDArray], bval
         for place in (tested, known[n : n + half], known[n + half : n + 2 * half])
     )
     del known  # of a large store the largest
-    model = Model((bvalues * 1e-3).astype(np.float32), np.float32(s0_known), np.float32(sigma), rician)
+    noise = NoiseModel((bvalues * 1e-3).astype(np.float32), np.float32(s0_known), np.float32(sigma), rician)
     clean = np.empty((len(bvalues), n), np.float32)
-    unit_signals(model.b, np.ascontiguousarray(values[1:], np.float32), clean)
+    unit_signals(noise.b, np.ascontiguousarray(values[1:], np.float32), clean)
     clean = np.ascontiguousarray((clean * values[0].astype(np.float32)).T)
     noisy = np.ascontiguousarray(signals[tested], np.float32)
     errors = {"noisy": [], "noise_free": []}
     ess = []
     for other in others:
-        draws = _draws(model, other, s0_known, seed)
-        for name, rows in (("noisy", noisy), ("noise_free", clean)):
-            result = _posterior(rows, model, draws, launch)
-            errors[name].append(result[1:4].T.astype(np.float64) - values[1:].T * (1, 1e-3, 1e-3))
-            ess.append(np.nanmedian(result[8]))
+        draws = _draws(noise, other, s0_known, seed)
+        for name, some in (("noisy", noisy), ("noise_free", clean)):
+            found = posteriors(_problem(noise, draws), some, launch, block=BLOCK).values
+            means = found[[rows.F, rows.D, rows.DSTAR]].T.astype(np.float64)
+            errors[name].append(means - values[1:].T * (1, 1e-3, 1e-3))
+            ess.append(np.nanmedian(found[rows.ESS]))
     return Bound(tested, *(first * second for first, second in errors.values()), float(min(ess)))
 
 
-def _draws(model: Model, values: NDArray[np.float64], s0_known: bool, seed: int) -> Draws:
-    draws = empirical_draws(model, np.ascontiguousarray(values[1:]), seed)
+def _draws(noise: NoiseModel, values: NDArray[np.float64], s0_known: bool, seed: int) -> Draws:
+    draws = empirical_draws(noise, np.ascontiguousarray(values[1:]), seed)
     if s0_known:  # the draw carries its S0: the model then adds none (S0 = 1)
         draws = draws._replace(signals=np.ascontiguousarray(draws.signals * values[0].astype(np.float32)))
     return draws
 
 
-def _posterior(signals: NDArray[np.float32], model: Model, draws: Draws, launch: Launch) -> NDArray[np.float32]:
-    n = len(signals)
-    scale, outcome = np.empty(n, np.float32), np.empty(n, np.uint8)
-    scales(signals, scale)
-    result = np.empty((FIELDS, n), np.float32)
-    none, unused = np.empty((n, 0), np.float32), box_prior(np.array([[0, 1], [0, 5], [5, 200]]))
-    run_blocks(launch, posterior_kernel, n, 0, signals, scale, model, draws, make_proposal(256, 0), unused,
-               Settings(0.0, 0.0, 0, 1.0, 16, 0), none, result, outcome, np.empty((n, 3), np.float32), block=64)  # fmt: skip
-    return result
+def _problem(noise: NoiseModel, draws: Draws) -> Problem:
+    """The posterior by the given draws alone: no local rounds, so that the prior, the proposal and the rest have no use."""
+    unused = box_prior(np.array([[0, 1], [0, 5], [5, 200]]))
+    none = np.float32(0)
+    return Problem(noise, unused, draws, make_proposal(256, 0), Sampling(none, none, 0, none, 16, 0))

@@ -3,19 +3,45 @@
 Every function has the threads meet before it returns, so that what it wrote to shared memory can be written again.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import cuda
 
 from ivimsc.device.device_functions import as_device
 from ivimsc.methods.bayes import weighted_points
 
-__all__ = ["SUMS", "largest", "moments", "weigh"]
+__all__ = ["SUMS", "Block", "largest", "moments", "weigh"]
 
 ZERO = np.float32(0)
-SUMS = 12  # rows of shared memory, (row · thread)
+SUMS = 12  # rows of shared memory (row · thread): nine sums of moments, then the weights, their squares, and `other`
 _weight, _add_moments, _settle_moments = (
     as_device(f) for f in (weighted_points.weight, weighted_points.add_moments, weighted_points.settle_moments)
 )
+
+
+class Block(NamedTuple):
+    """What a thread has in shared memory.
+
+    Attributes
+    ----------
+    y : (b,) the scaled signal
+    column : (b, 1) signals of this thread's point, its own
+    sums : (row · thread) for sums over threads
+    mean, covariance, root : (3,), (3, 3), (3, 3) of the weighted points; root is lower triangular
+    best : (3,) t of the best point so far
+    found, trial : (row,) results so far, and those of one local round
+    """
+
+    y: Any
+    column: Any
+    sums: Any
+    mean: Any
+    covariance: Any
+    root: Any
+    best: Any
+    found: Any
+    trial: Any
 
 
 @cuda.jit(device=True)
@@ -52,10 +78,10 @@ def largest(sums, value, place):
 
 
 @cuda.jit(device=True)
-def weigh(log_w, n, highest, exponent, sums):
-    """`weighted_points.weigh` over all threads, without keeping the weights: their sum and the effective sample size."""
+def weigh(log_w, highest, exponent, sums):
+    """Effective sample size of log weights (n,), over all threads: `weighted_points.weigh` without keeping the weights."""
     lane, width, total, squares = cuda.threadIdx.x, cuda.blockDim.x, ZERO, ZERO
-    for m in range(lane, n, width):
+    for m in range(lane, log_w.shape[0], width):
         w = _weight(log_w[m], highest, exponent)
         total += w
         squares += w * w
@@ -63,16 +89,31 @@ def weigh(log_w, n, highest, exponent, sums):
     _add_up(sums, 2)
     total, squares = sums[0], sums[width]
     cuda.syncthreads()
-    return total, total * total / squares
+    return total * total / squares
 
 
 @cuda.jit(device=True)
-def moments(log_w, other, x, n, highest, at, exponent, sums, mean, covariance):
-    """`weighted_points.moments` of x (3, n) over all threads; returns Σ w, Σ w² and Σ w · other."""
+def moments(log_w, other, x, peak, exponent, block):
+    """Mean and covariance of weighted points, over all threads: `weighted_points.moments`.
+
+    Parameters
+    ----------
+    log_w : (n,) log weights
+    other : (n,) another quantity of the points, whose weighted mean is returned
+    x : (3, ≥ n) the points
+    peak : the largest log weight and its place
+    exponent : tempers the weights
+    block : the arrays that the threads of a block share, of which sums, mean and covariance are used
+
+    Returns
+    -------
+    weighted mean of `other`, and the effective sample size
+    """
+    sums, (highest, at) = block.sums, peak
     lane, width, total, squares, extra = cuda.threadIdx.x, cuda.blockDim.x, ZERO, ZERO, ZERO
     c0, c1, c2 = x[0, at], x[1, at], x[2, at]
     some = (ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
-    for m in range(lane, n, width):
+    for m in range(lane, log_w.shape[0], width):
         w = _weight(log_w[m], highest, exponent)
         total += w
         squares += w * w
@@ -89,6 +130,6 @@ def moments(log_w, other, x, n, highest, at, exponent, sums, mean, covariance):
             sums[0], sums[width], sums[2 * width], sums[3 * width], sums[4 * width], sums[5 * width],
             sums[6 * width], sums[7 * width], sums[8 * width],
         )  # fmt: skip
-        _settle_moments(some, total, c0, c1, c2, mean, covariance)
+        _settle_moments(some, total, c0, c1, c2, block.mean, block.covariance)
     cuda.syncthreads()
-    return total, squares, extra
+    return extra / total, total * total / squares

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import fdtri, gammaln, stdtrit
 
-from ivimsc.methods.bayes.likelihood import Model, unit_signals
+from ivimsc.methods.bayes.likelihood import NoiseModel, Spread, unit_signals
 from ivimsc.methods.bayes.priors import Prior, draw, log_prior, low_discrepancy, parameters, subtract_log_jacobian
 
 __all__ = ["Draws", "Proposal", "empirical_draws", "make_proposal", "prior_draws"]
@@ -18,25 +18,39 @@ NEIGHBOURS = 20  # whose distance tells the density of an empirical prior at a d
 
 
 class Draws(NamedTuple):
-    """Shared draws of the prior: t and theta (3, n), unit signals (b, n), log density of theta (n,), spread (2, n)."""
+    """Draws of the prior that all voxels share.
+
+    Attributes
+    ----------
+    t : (3, n) their coordinates (see `priors`)
+    theta : (3, n) f, D, D* [µm²/ms]
+    signals : (b, n) signals for S0 = 1
+    log_density : (n,) log density of theta under the prior, up to a constant
+    spread : (n,) draws for S0
+    """
 
     t: NDArray[np.float32]
     theta: NDArray[np.float32]
     signals: NDArray[np.float32]
     log_density: NDArray[np.float32]
-    spread: NDArray[np.float32]
+    spread: Spread
 
 
 class Proposal(NamedTuple):
-    """Points of the local rounds, n of them at a time, from anywhere in a long sequence (m,).
+    """The points of the local rounds: `n` neighbours, from anywhere in a long sequence (m,).
 
-    x (3, m): of a unit Student t; minus_log_density (m,): of x; spread (2, m): for S0, `log_likelihood` says what.
+    Attributes
+    ----------
+    n : points of a round
+    x : (3, m) points of a unit Student t
+    minus_log_density : (m,) minus their log density
+    spread : (m,) draws for S0
     """
 
     n: int
     x: NDArray[np.float32]
     minus_log_density: NDArray[np.float32]
-    spread: NDArray[np.float32]
+    spread: Spread
 
 
 def _student(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -57,10 +71,10 @@ def _minus_log_density(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return constant + power * np.log1p((x * x).sum(0) / FREEDOM)
 
 
-def _spread(points: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Draws of a unit Student t and minus their log density (2, n), from points (n,) in (0, 1)."""
+def _spread(points: NDArray[np.float64]) -> Spread:
+    """Draws of a unit Student t from points (n,) in (0, 1)."""
     x = stdtrit(FREEDOM, points)
-    return np.stack([x, _minus_log_density(x[None])]).astype(np.float32)
+    return Spread(x.astype(np.float32), _minus_log_density(x[None]).astype(np.float32))
 
 
 def make_proposal(n: int, seed: int) -> Proposal:
@@ -69,6 +83,11 @@ def make_proposal(n: int, seed: int) -> Proposal:
     So a random place in the sequence is a random shift of Cranley and Patterson (doi:10.1137/0713071): every point then
     has the density of the proposal, and estimates of two voxels share no error. Radius, direction and spread come from
     sequences of their own, of one, two and four dimensions: with one of three, radius and direction resonate.
+
+    Parameters
+    ----------
+    n : points of a round
+    seed : shifts the sequence
     """
     m = n + SHIFTS
     x = _student(np.concatenate([low_discrepancy(m, 1, seed), low_discrepancy(m, 2, seed + 1)]))
@@ -76,27 +95,42 @@ def make_proposal(n: int, seed: int) -> Proposal:
     return Proposal(n, x.astype(np.float32), _minus_log_density(x).astype(np.float32), spread)
 
 
-def _finish(model: Model, t: NDArray, theta: NDArray, log_density: NDArray, seed: int) -> Draws:
-    signals = np.empty((len(model.b), t.shape[1]), np.float32)
+def _with_signals(noise: NoiseModel, t: NDArray, theta: NDArray, log_density: NDArray, seed: int) -> Draws:
+    signals = np.empty((len(noise.b), t.shape[1]), np.float32)
     theta = np.ascontiguousarray(theta, np.float32)
-    unit_signals(model.b, theta, signals)
+    unit_signals(noise.b, theta, signals)
     spread = _spread(low_discrepancy(t.shape[1], 1, seed)[0])
     return Draws(np.ascontiguousarray(t, np.float32), theta, signals, log_density.astype(np.float32), spread)
 
 
-def prior_draws(model: Model, prior: Prior, n: int, seed: int) -> Draws:
-    """About n draws of a prior with a density."""
+def prior_draws(noise: NoiseModel, prior: Prior, n: int, seed: int) -> Draws:
+    """About n draws of a prior with a density.
+
+    Parameters
+    ----------
+    noise : tells the b-values
+    prior : where the draws come from
+    n : number of draws; a few more or less where the prior has limits
+    seed : shifts the low-discrepancy points
+    """
     t = draw(prior, n, seed)
     log_density, scratch = np.empty(t.shape[1], np.float32), np.empty(t.shape[1], np.float32)
     t32 = np.ascontiguousarray(t, np.float32)
     log_prior(prior, t32, scratch, log_density)
     subtract_log_jacobian(prior, t32, log_density)
-    return _finish(model, t, parameters(prior, t), log_density, seed)
+    return _with_signals(noise, t, parameters(prior, t), log_density, seed)
 
 
-def empirical_draws(model: Model, theta: NDArray[np.float64], seed: int) -> Draws:
-    """The draws theta (3, n) themselves; their density, for the maximum alone, from the distance of neighbours."""
+def empirical_draws(noise: NoiseModel, theta: NDArray[np.float64], seed: int) -> Draws:
+    """The draws `theta` themselves. Their density, which only the maximum needs, comes from the distance of neighbours.
+
+    Parameters
+    ----------
+    noise : tells the b-values
+    theta : (3, n) f, D, D* [µm²/ms]
+    seed : of the draws for S0
+    """
     scale = theta.std(1, keepdims=True)
     x = (theta / np.where(scale > 0, scale, 1.0)).T
     distance = cKDTree(x).query(x, min(NEIGHBOURS, len(x)))[0][:, -1]
-    return _finish(model, theta, theta, -3 * np.log(np.maximum(distance, 1e-6)), seed)
+    return _with_signals(noise, theta, theta, -3 * np.log(np.maximum(distance, 1e-6)), seed)

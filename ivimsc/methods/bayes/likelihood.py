@@ -5,7 +5,10 @@ ln L = -(Σ r² - (Σ r s)² / Σ s²) / 2 σ² - ½ ln Σ s², where r = y - re
 one near S0 keeps float32 from cancelling. With σ unknown too (prior 1 / σ) its integral leaves
 -(n / 2) ln(rest), n the degrees of freedom.
 
-Rician noise, S0 unknown: S0 is drawn about its Gaussian conditional, and the draw's density divided out.
+Rician noise, S0 unknown: S0 is drawn about its Gaussian conditional, and the likelihood is divided by the density of
+that draw.
+
+Signals are scaled here: divided by the largest value of their voxel.
 """
 
 import math
@@ -19,7 +22,7 @@ from ivimsc.compiling import LANE_JIT
 from ivimsc.methods.bayes.special import log32, log_i0e32
 from ivimsc.numerics.lanes import exp32
 
-__all__ = ["Model", "log_likelihood", "tile", "unit_signals"]
+__all__ = ["NoiseModel", "Spread", "Terms", "log_likelihood", "scaled", "tile", "two_decays", "unit_signals"]
 
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
 WIDER = np.float32(1.2)  # the draw of S0 against its Gaussian conditional: heavier tails than the posterior
@@ -28,8 +31,16 @@ TILE = 512  # points at a time: what is summed for them stays in the nearest cac
 EXCLUDED = np.float32(-1e30)  # a log-likelihood that weighs nothing; finite, so that differences stay numbers
 
 
-class Model(NamedTuple):
-    """What is known of the noise: b (b,) in ms/µm²; s0, sigma in units of the signal, 0 where unknown; rician."""
+class NoiseModel(NamedTuple):
+    """What is known of the signal and its noise.
+
+    Attributes
+    ----------
+    b : (b,) b-values [ms/µm²]
+    s0 : S0 in units of the signal, 0 where it is unknown and integrated out
+    sigma : noise SD in units of the signal, 0 where it is integrated out for each voxel
+    rician : the noise is Rician, not Gaussian
+    """
 
     b: NDArray[np.float32]
     s0: np.float32
@@ -37,19 +48,71 @@ class Model(NamedTuple):
     rician: bool
 
 
+class Spread(NamedTuple):
+    """Draws of a unit symmetric distribution, one for each point; from them S0 is drawn where noise is Rician.
+
+    Attributes
+    ----------
+    x : (n,) the draws
+    minus_log_density : (n,) minus their log density
+    """
+
+    x: NDArray[np.float32]
+    minus_log_density: NDArray[np.float32]
+
+
+class Terms(NamedTuple):
+    """What `log_likelihood` writes for n points.
+
+    Attributes
+    ----------
+    rs, ss : (n,) Σ r s and Σ s² over the b-values; scratch
+    s0 : (n,) S0 of the scaled signal
+    log_w : (n,) log-likelihood up to a constant; the callers make the log weight of the points of it
+    """
+
+    rs: NDArray[np.float32]
+    ss: NDArray[np.float32]
+    s0: NDArray[np.float32]
+    log_w: NDArray[np.float32]
+
+
+@njit(**LANE_JIT)
+def scaled(noise, scale):
+    """The noise model of a signal that was divided by `scale`."""
+    return NoiseModel(noise.b, noise.s0 / scale, noise.sigma / scale, noise.rician)
+
+
+@njit(**LANE_JIT)
+def two_decays(b, tissue, blood, d, p):
+    """Equation (1) for the amplitudes of tissue and blood, S0 (1 - f) and S0 f; b in ms/µm², d and p (D*) in µm²/ms."""
+    return tissue * exp32(-b * d) + blood * exp32(-b * p)
+
+
 @njit(**LANE_JIT, cache=True)
 def unit_signals(b, theta, signals):
-    """Unit signals (b, n) of equation (1) with S0 = 1 at theta (3, n): f, D, D* [µm²/ms]."""
+    """Signals of equation (1) for S0 = 1.
+
+    Parameters
+    ----------
+    b : (b,) b-values [ms/µm²]
+    theta : (3, n) f, D, D* [µm²/ms]
+    signals : (b, n) float32, filled
+    """
     f, d, p = theta[0], theta[1], theta[2]
     for i in range(len(b)):
         bi, row = b[i], signals[i]
         for m in range(len(f)):
-            row[m] = (ONE - f[m]) * exp32(-bi * d[m]) + f[m] * exp32(-bi * p[m])
+            row[m] = two_decays(bi, ONE - f[m], f[m], d[m], p[m])
 
 
 @njit(**LANE_JIT)
-def _sums(y, signals, at, reference, rr, rs, ss):
-    """Σ r², Σ r s, Σ s² over b, for the points from `at` on; five b-values at a time, to read and write the sums less."""
+def _sums(y, signals, at, reference, terms):
+    """Σ r², Σ r s, Σ s² over b, for the points from `at` on; five b-values at a time, to read and write the sums less.
+
+    Σ r² stands in terms.log_w until it is made a log-likelihood.
+    """
+    rr, rs, ss = terms.log_w, terms.rs, terms.ss
     n, i = len(rr), 0
     rr[:] = ZERO
     rs[:] = ZERO
@@ -90,44 +153,50 @@ def _rician(y, signals, at, sigma, s0, out):
 
 
 @njit(**LANE_JIT)
-def log_likelihood(y, signals, model, scale, reference, spread, scratch, s0, out):
-    """Log-likelihood (n,) of the scaled signal y (b,) at the points with unit signals (b, n), up to a constant.
+def log_likelihood(y, signals, noise, reference, spread, terms):
+    """Log-likelihood of one scaled signal at n points, up to a constant, in terms.log_w; S0 of each in terms.s0.
 
-    scale: what y was divided by; reference: a value near S0 / scale. spread (2, n): draws of a unit symmetric
-    distribution and minus their log density (Rician noise with S0 unknown). scratch (2, n); s0 (n,) receives S0 / scale.
+    Parameters
+    ----------
+    y : (b,) scaled signal
+    signals : (b, n) signals of the points for S0 = 1
+    noise : `NoiseModel` of the scaled signal
+    reference : a value near S0
+    spread : `Spread` (n,), used for Rician noise with S0 unknown
+    terms : `Terms` (n,), filled
     """
-    x, minus_log_density = spread[0], spread[1]
-    for at in range(0, len(out), TILE):
-        end = min(at + TILE, len(out))
-        tile(y, signals, at, model, scale, reference, x[at:end], minus_log_density[at:end], scratch[0][at:end],
-              scratch[1][at:end], s0[at:end], out[at:end])  # fmt: skip
+    for at in range(0, len(terms.log_w), TILE):
+        end = min(at + TILE, len(terms.log_w))
+        some = Terms(terms.rs[at:end], terms.ss[at:end], terms.s0[at:end], terms.log_w[at:end])
+        tile(y, signals, at, noise, reference, Spread(spread.x[at:end], spread.minus_log_density[at:end]), some)
 
 
 @njit(**LANE_JIT)
-def tile(y, signals, at, model, scale, reference, x, minus_log_density, rs, ss, s0, out):
-    """`log_likelihood` of the points from `at` on."""
-    known = model.s0 > ZERO
+def tile(y, signals, at, noise, reference, spread, terms):
+    """`log_likelihood` of the points from `at` on; spread and terms hold these points alone."""
+    ss, s0, out, sigma = terms.ss, terms.s0, terms.log_w, noise.sigma
+    known = noise.s0 > ZERO
     if known:
-        reference = model.s0 / scale
-    sigma = model.sigma / scale
-    _sums(y, signals, at, reference, out, rs, ss)
-    half_n = HALF * np.float32(len(y) - (0 if known else 1))
+        reference = noise.s0
+    _sums(y, signals, at, reference, terms)
     if known:
         for m in range(len(out)):
             s0[m] = reference
     else:
+        rs = terms.rs
         for m in range(len(out)):
             shift = rs[m] / max(ss[m], LEAST)
             out[m] = max(out[m] - shift * rs[m], ZERO)
             s0[m] = reference + shift
-    if model.rician:
-        _rician_of_s0(y, signals, at, sigma, known, x, minus_log_density, ss, s0, out)
+    if noise.rician:
+        _rician_of_s0(y, signals, at, noise, spread, terms)
         return
     if sigma > ZERO:
         factor = HALF / (sigma * sigma)
         for m in range(len(out)):
             out[m] *= -factor
     else:
+        half_n = HALF * np.float32(len(y) - (0 if known else 1))
         for m in range(len(out)):
             out[m] = -half_n * log32(max(out[m], LEAST))
     if not known:
@@ -136,10 +205,12 @@ def tile(y, signals, at, model, scale, reference, x, minus_log_density, rs, ss, 
 
 
 @njit(**LANE_JIT)
-def _rician_of_s0(y, signals, at, sigma, known, x, minus_log_density, ss, s0, out):
+def _rician_of_s0(y, signals, at, noise, spread, terms):
     """The Rician part of `log_likelihood`: draws S0 where it is unknown."""
+    ss, s0, out, sigma = terms.ss, terms.s0, terms.log_w, noise.sigma
+    x, minus_log_density = spread.x, spread.minus_log_density
     out[:] = ZERO
-    if not known:
+    if not noise.s0 > ZERO:
         for m in range(len(out)):
             deviation = WIDER * sigma / math.sqrt(max(ss[m], LEAST))
             s0[m] = s0[m] + deviation * x[m]

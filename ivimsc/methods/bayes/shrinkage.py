@@ -20,7 +20,7 @@ from ivimsc.methods.bayes.likelihood import unit_signals
 from ivimsc.methods.bayes.priors import Prior, draw, gaussian_prior, parameters, to_coordinates
 from ivimsc.numerics.lanes import exp32
 
-__all__ = ["Population", "estimate_noise", "estimate_prior"]
+__all__ = ["Sample", "estimate_noise", "estimate_prior"]
 
 SUM = {**LANE_JIT, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
 BLOCK = 64  # voxels whose weights are summed together: fixed, so that threads cannot change the order of a sum
@@ -30,13 +30,20 @@ ITERATIONS, TOLERANCE = 400, 3e-4  # most EM steps, until none moves the prior b
 COVERED = 0.2  # effective share of the draws under a prior, below which they are renewed (0.66 when they are new)
 WIDEN = 1.4  # draws are spread wider than the prior they come from, so that the prior can grow
 FEWEST = 20.0  # mean effective draws per voxel below which the draws are too coarse to tell the noise level
+SQUARES, EFFECTIVE = 0, 1  # columns of the sums of `_expectation`: E Σ r², and effective draws
 FLOOR = 1e-4  # least variance of the prior in each coordinate: a spread of 1 %
 
 
-class Population(NamedTuple):
-    """Signals (voxel, b) on a common scale, b (b,) in ms/µm²; s0 and sigma on that scale; s0 0: unknown.
+class Sample(NamedTuple):
+    """Voxels that tell the prior and the noise level.
 
-    sigma 0: integrated out per voxel (prior 1 / σ).
+    Attributes
+    ----------
+    signals : (voxel, b) on a common scale
+    b : (b,) b-values [ms/µm²]
+    s0 : S0 on that scale, 0 where it is unknown
+    sigma : noise SD on that scale, 0 where it is integrated out for each voxel (prior 1 / σ)
+    estimate_sigma : sigma is a first guess, to be made better
     """
 
     signals: NDArray[np.float32]
@@ -73,7 +80,7 @@ def _residuals(start, stop, signals, s0, unit, squares, rest):
 
 @njit(**SUM, cache=True)
 def _expectation(start, stop, rest, factor, log_r, weights, sums):
-    """Add up a block: weights (block, draw) of each draw; sums (block, 2): E Σ r², effective draws."""
+    """Add up a block: weights (block, draw) of each draw; sums (block, 2), see SQUARES."""
     w = np.empty(len(log_r), np.float32)
     for first in range(start, stop, BLOCK):
         block = first // BLOCK
@@ -91,44 +98,52 @@ def _expectation(start, stop, rest, factor, log_r, weights, sums):
                 squares += w[m] * w[m]
                 expected += w[m] * row[m]
             inverse = np.float32(1) / total
-            total_sums[0] += expected * inverse
-            total_sums[1] += total * total / squares
+            total_sums[SQUARES] += expected * inverse
+            total_sums[EFFECTIVE] += total * total / squares
             for m in range(len(w)):
                 total_weights[m] += w[m] * inverse
 
 
-class _Shared:
-    """Likelihoods of the population at one set of draws."""
+class Expectation(NamedTuple):
+    """What the E step finds: mean weight of each draw (draw,); per voxel the mean of E Σ r² and of the effective draws."""
 
-    def __init__(self, population: Population, theta: NDArray[np.float64], launch: Launch) -> None:
-        self.population, self.launch = population, launch
-        n = len(population.signals)
-        unit = np.empty((len(population.b), theta.shape[1]), np.float32)
-        unit_signals(population.b, np.ascontiguousarray(theta, np.float32), unit)
+    weights: NDArray[np.float64]
+    squares: float
+    effective: float
+
+
+class _Likelihoods:
+    """Likelihoods of the sample at one set of draws."""
+
+    def __init__(self, sample: Sample, theta: NDArray[np.float64], launch: Launch) -> None:
+        self.sample, self.launch = sample, launch
+        n = len(sample.signals)
+        unit = np.empty((len(sample.b), theta.shape[1]), np.float32)
+        unit_signals(sample.b, np.ascontiguousarray(theta, np.float32), unit)
         squares = (unit * unit).sum(0)
         self.rest = np.empty((n, theta.shape[1]), np.float32)
-        s0 = np.float32(population.s0)
-        run_blocks(launch, _residuals, n, population.signals, s0, unit, squares, self.rest, block=BLOCK)
-        self.log_base = np.zeros(theta.shape[1]) if population.s0 > 0 else -0.5 * np.log(squares)
-        if population.sigma == 0 and not population.estimate_sigma:
+        s0 = np.float32(sample.s0)
+        run_blocks(launch, _residuals, n, sample.signals, s0, unit, squares, self.rest, block=BLOCK)
+        self.log_base = np.zeros(theta.shape[1]) if sample.s0 > 0 else -0.5 * np.log(squares)
+        if sample.sigma == 0 and not sample.estimate_sigma:
             np.log(np.maximum(self.rest, np.float32(1e-30)), out=self.rest)
 
-    def expectation(self, log_r: NDArray[np.float64], sigma: float) -> tuple[NDArray[np.float64], float, float]:
-        """Mean weight of each draw (draw,), mean E Σ r² per voxel, mean effective draws per voxel."""
+    def expectation(self, log_r: NDArray[np.float64], sigma: float) -> Expectation:
+        """The E step, with log_r (draw,) the log ratio of the prior to the density of the draws."""
         n = len(self.rest)
         blocks = -(-n // BLOCK)
         weights, sums = np.zeros((blocks, len(log_r))), np.zeros((blocks, 2))
-        factor = np.float32(0.5 / sigma**2 if sigma > 0 else 0.5 * self.population.freedom)
+        factor = np.float32(0.5 / sigma**2 if sigma > 0 else 0.5 * self.sample.freedom)
         log_r = (log_r + self.log_base).astype(np.float32)
         run_blocks(self.launch, _expectation, n, self.rest, factor, log_r, weights, sums, block=BLOCK)
-        mean = weights.sum(0) / n
-        return mean / mean.sum(), *(sums.sum(0) / n)
+        mean, sums = weights.sum(0) / n, sums.sum(0) / n
+        return Expectation(mean / mean.sum(), sums[SQUARES], sums[EFFECTIVE])
 
-    def next_sigma(self, expected: float, effective: float, sigma: float) -> float:
+    def next_sigma(self, found: Expectation, sigma: float) -> float:
         """The noise level that the residuals suggest; unchanged where the draws are too coarse to tell."""
-        if not self.population.estimate_sigma or effective < FEWEST:
+        if not self.sample.estimate_sigma or found.effective < FEWEST:
             return sigma
-        return max(np.sqrt(expected / self.population.freedom), 1e-5)
+        return max(np.sqrt(found.squares / self.sample.freedom), 1e-5)
 
 
 def _log_density(prior: Prior, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -168,24 +183,34 @@ def _first_shares(weights: NDArray, x: NDArray, components: int) -> NDArray[np.f
     return (part == np.arange(components)[:, None]).astype(float)
 
 
-def estimate_prior(population: Population, broad: Prior, bounds: NDArray, components: int, seed: int,
+def estimate_prior(sample: Sample, broad: Prior, bounds: NDArray, components: int, seed: int,
                    launch: Launch) -> tuple[Prior, float, int]:  # fmt: skip
-    """The Gaussian prior (or mixture) of a population, its noise level, and the EM steps taken.
+    """The Gaussian prior (or mixture) of a sample, its noise level, and the EM steps taken.
 
-    broad: the box prior that the first draws come from, uniform in f and reciprocal in D and D*.
-    bounds (3, 2): its bounds, which hold for the prior too.
+    Parameters
+    ----------
+    sample : voxels that tell them
+    broad : the box prior that the first draws come from, uniform in f and reciprocal in D and D*
+    bounds : (3, 2) bounds of f, D, D* [µm²/ms], which hold for the prior too
+    components : number of Gaussians
+    seed : shifts the draws
+    launch : its threads
+
+    Returns
+    -------
+    the prior, the noise SD on the scale of the sample, and the number of steps
     """
     theta = parameters(broad, draw(broad, DRAWS, seed))
     x = to_coordinates(theta)
     log_q = np.log(theta[0] * (1 - theta[0]))  # density of x: f (1 - f), and level in ln D and ln D*
-    prior, sigma, steps, settled = None, population.sigma, 0, 0
+    prior, sigma, steps, settled = None, sample.sigma, 0, 0
     while settled < len(PARTS) and steps < ITERATIONS:
-        some = population._replace(signals=np.ascontiguousarray(population.signals[:: PARTS[settled]]))
-        shared = _Shared(some, theta, launch)
+        some = sample._replace(signals=np.ascontiguousarray(sample.signals[:: PARTS[settled]]))
+        likelihoods = _Likelihoods(some, theta, launch)
         alive = True
         while alive and steps < ITERATIONS:
             before, last = sigma, prior
-            prior, sigma, alive = _step(shared, prior, x, log_q, sigma, components, bounds)
+            prior, sigma, alive = _step(likelihoods, prior, x, log_q, sigma, components, bounds)
             steps += 1
             if last is not None and not _moved(last, prior) and abs(sigma - before) <= TOLERANCE * sigma:
                 settled += 1  # twice: with the draws that led here, and with new ones
@@ -197,23 +222,25 @@ def estimate_prior(population: Population, broad: Prior, bounds: NDArray, compon
     return prior, sigma, steps
 
 
-def _step(shared: _Shared, prior: Prior | None, x: NDArray, log_q: NDArray, sigma: float, components: int,
+def _step(likelihoods: _Likelihoods, prior: Prior | None, x: NDArray, log_q: NDArray, sigma: float, components: int,
           bounds: NDArray) -> tuple[Prior, float, bool]:  # fmt: skip
     """One step of EM: the prior and noise level found, and whether the draws still cover that prior densely.
 
     A prior much narrower than its draws rests on a few of them, and EM would then shrink it onto single draws.
     """
     if prior is None:
-        weights, expected, effective = shared.expectation(np.zeros(x.shape[1]), sigma)
-        found = _maximise(weights, x, _first_shares(weights, x, components), bounds)
+        expected = likelihoods.expectation(np.zeros(x.shape[1]), sigma)
+        shares = _first_shares(expected.weights, x, components)
     else:
         logs = _log_density(prior, x)
         mixture = _log_sum(logs)
-        weights, expected, effective = shared.expectation(mixture - log_q, sigma)
-        found = _maximise(weights, x, np.exp(logs - mixture), bounds)
+        expected = likelihoods.expectation(mixture - log_q, sigma)
+        shares = np.exp(logs - mixture)
+    found = _maximise(expected.weights, x, shares, bounds)
     log_r = _log_sum(_log_density(found, x)) - log_q
     r = np.exp(log_r - log_r.max())
-    return found, shared.next_sigma(expected, effective, sigma), bool(r.sum() ** 2 > COVERED * len(r) * (r * r).sum())
+    alive = r.sum() ** 2 > COVERED * len(r) * (r * r).sum()
+    return found, likelihoods.next_sigma(expected, sigma), bool(alive)
 
 
 def _moved(before: Prior, after: Prior) -> bool:
@@ -223,13 +250,24 @@ def _moved(before: Prior, after: Prior) -> bool:
     return max(np.abs(shift).max(), np.abs(stretch).max()) > TOLERANCE
 
 
-def estimate_noise(population: Population, theta: NDArray[np.float64], launch: Launch) -> float:
-    """The noise level under a prior given by its draws theta (3, n)."""
-    shared = _Shared(population, theta, launch)
-    sigma = population.sigma
+def estimate_noise(sample: Sample, theta: NDArray[np.float64], launch: Launch) -> float:
+    """The noise level under a given prior.
+
+    Parameters
+    ----------
+    sample : voxels that tell it
+    theta : (3, n) draws of the prior: f, D, D* [µm²/ms]
+    launch : its threads
+
+    Returns
+    -------
+    the noise SD on the scale of the sample
+    """
+    likelihoods = _Likelihoods(sample, theta, launch)
+    sigma = sample.sigma
     for _ in range(ITERATIONS):
-        _, expected, effective = shared.expectation(np.zeros(theta.shape[1]), sigma)
-        before, sigma = sigma, shared.next_sigma(expected, effective, sigma)
+        expected = likelihoods.expectation(np.zeros(theta.shape[1]), sigma)
+        before, sigma = sigma, likelihoods.next_sigma(expected, sigma)
         if abs(sigma - before) <= TOLERANCE * sigma:
             break
     return sigma

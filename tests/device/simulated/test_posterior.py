@@ -8,7 +8,7 @@ import ivimsc
 from ivimsc.device.launch import choose_device, is_on_gpu
 from ivimsc.methods import Inputs, load_method
 from ivimsc.methods.bayes import method as bayes
-from ivimsc.methods.bayes import on_gpu
+from ivimsc.methods.bayes import on_gpu, problem
 from tests.conftest import FIVE, TEN, as_voxels, phantom
 
 FEW = {"draws": 160, "points": 96}  # below what Options allow: a simulated point takes a millisecond
@@ -31,7 +31,7 @@ def quick(monkeypatch):
     """Fewer rounds, too, and fewer points in the search for the maximum."""
     monkeypatch.setattr(bayes.Options, "__post_init__", lambda self: None)
     monkeypatch.setattr(bayes, "ROUNDS", 2)
-    monkeypatch.setattr(bayes, "CLIMB", 8)
+    monkeypatch.setattr(problem, "CLIMB", 8)
 
 
 def both(signals, bvalues, **options):

@@ -42,7 +42,9 @@ def test_density_is_that_of_the_points():
     proposal = make_proposal(N, 0)
     expected = -multivariate_t.logpdf(proposal.x[:, :100].T, shape=np.eye(3), df=FREEDOM)
     np.testing.assert_allclose(proposal.minus_log_density[:100], expected, atol=1e-4)  # float32
-    np.testing.assert_allclose(proposal.spread[1], -student.logpdf(proposal.spread[0], FREEDOM), atol=1e-4)
+    np.testing.assert_allclose(
+        proposal.spread.minus_log_density, -student.logpdf(proposal.spread.x, FREEDOM), atol=1e-4
+    )
 
 
 def test_every_voxel_and_round_begins_elsewhere():

@@ -211,7 +211,7 @@ def test_same_bytes_for_any_threads_and_chunks():
 def test_noise_is_estimated():
     data = phantom(3000, snr=25, seed=6)
     for prior in ("shrinkage", "uniform"):
-        assert fitter(data.signals, TEN, prior=prior).model.sigma == pytest.approx(0.04, rel=0.05), prior
+        assert fitter(data.signals, TEN, prior=prior).problem.noise.sigma == pytest.approx(0.04, rel=0.05), prior
 
 
 def test_marginal_noise_needs_no_sigma():
