@@ -14,7 +14,7 @@ from ivimsc.methods.mlp.network import Mlp
 from ivimsc.methods.mlp.network import Options as MlpOptions
 from ivimsc.methods.scdnn import network as scdnn
 from ivimsc.methods.scdnn.general import network as general
-from ivimsc.methods.scdnn.general.canonical import Scan, make_basis
+from ivimsc.methods.scdnn.general.canonical import Projection, make_basis
 from ivimsc.methods.scdnn.network import Scdnn
 from ivimsc.train import TrainJob, _options
 from ivimsc.training.build import build, build_general
@@ -57,7 +57,7 @@ class TestPhysics:
 
     def test_the_error_covariance_of_a_scan_is_that_of_its_estimate(self):
         basis, b, sigma = make_basis(), FIVE * 1e-3, 0.05
-        scan = Scan.of(basis, b, sigma)
+        scan = Projection.of(basis, b, sigma)
         random = np.random.default_rng(1)
         z = random.normal(size=(200_000, 8))
         y = z @ scan.psi.T + sigma * random.normal(size=(len(z), 5))

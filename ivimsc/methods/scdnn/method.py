@@ -1,7 +1,7 @@
-"""SCDNN, the paper's learned dictionary, at work: a trained model's units run in Numba kernels, without torch.
+"""SCDNN at work: a trained model fits voxels, with Numba kernels and without torch.
 
-A model is for one protocol, and takes signals over a known S0; or it is general (`general`), takes any protocol
-and noise level, and finds S0 itself. The general model that comes with the package is the default.
+A model is for one protocol, and then it takes signals over a known S0. Or it is general (`general`): then it takes any
+protocol and noise level, and finds S0 itself. The general model that comes with the package is the default.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ivimsc.device.launch import Launch, empty_beside, is_on_gpu, leave_gpu, run_blocks
+from ivimsc.device.launch import Launch, empty_beside, is_on_gpu, leave_gpu
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Spectrum
 from ivimsc.methods import VoxelSource
+from ivimsc.methods.scdnn.codes import decode, in_order, parts_of, run_free_layers, run_units, scaled, to_rows, weights_of
 from ivimsc.methods.scdnn.general.canonical import signals_of
 from ivimsc.methods.scdnn.general.levels import (
     LEVELS,
@@ -25,8 +26,7 @@ from ivimsc.methods.scdnn.general.levels import (
     rough_scale,
     sigma_of,
 )
-from ivimsc.methods.scdnn.rows import in_order, parts_of, scaled, to_rows
-from ivimsc.methods.scdnn.units import WIDTH, forward
+from ivimsc.methods.scdnn.units import Weights
 from ivimsc.models import Model
 from ivimsc.models.estimates import Signals, require_model, to_estimates
 from ivimsc.outcome import Outcome
@@ -34,8 +34,6 @@ from ivimsc.physics.dictionary import Dictionary
 
 TITLE = "Sparse-coding network with a learned dictionary"
 SOURCE = "the paper, section 2; unrolled iterations: Gregor and LeCun, ICML (2010)"
-
-BLOCKS = 32  # blocks of `WIDTH` voxels per call
 
 
 @dataclass(frozen=True)
@@ -57,32 +55,77 @@ class Options:
             raise InputError("options of scdnn: found sigma and snr together, expected one of them")
 
 
-class Fitter:
-    """A trained network made ready for one data set; its two kinds differ in what surrounds the units."""
+class NetworkFitter:
+    """A trained network made ready for one data set. Its two kinds differ in what surrounds the units.
+
+    Parameters
+    ----------
+    model : the trained network
+    bvalues : (b,) those that the network takes [s/mm²]
+    options : of the user
+    launch : where to run; a GPU that has no kernels for the model is left
+
+    Attributes
+    ----------
+    notes : what was chosen, for the user
+    dictionary : the grids of the spectrum, where the option `spectrum` asks for one
+    """
 
     def __init__(self, model: Model, bvalues: NDArray[np.float64], options: Options, launch: Launch) -> None:
         self.model, self.bvalues, self.options, self.launch = model, bvalues, options, launch
+        self.free = "b" in model.arrays
         self.notes = [f"model: {model.source} (SHA-256 {model.sha256[:12]})"]
-        if launch.on_gpu and "b" in model.arrays:
+        if launch.on_gpu and self.free:
             self.launch = leave_gpu(launch, f"{model.source} has free layers, for which there are no CUDA kernels")
         grid = model.arrays["grid"].astype(np.float64) * 1e-3
         half = len(grid) // 2
         self.dictionary = Dictionary(bvalues, grid[:half], grid[half:], model.source) if options.spectrum else None
 
     def fit(self, signals: Any, first: int = 0) -> Estimates:
-        """Fit signals (voxel, b); `first` is the number of the first voxel in the data set."""
+        """Estimates of signals (voxel, b); `first` is the number of the first voxel in the data set."""
         if self.launch.on_gpu:
             estimates, spectrum = self._fit_on_gpu(signals, self._bases(len(signals), first))
         else:
             estimates, spectrum = self._fit(np.asarray(signals, np.float32), first)
-        return replace(estimates, spectrum=scaled(spectrum, np.nan_to_num(estimates.S0))) if spectrum else estimates
+        if spectrum is None:
+            return estimates
+        return replace(estimates, spectrum=scaled(spectrum, np.nan_to_num(estimates.S0)))
+
+    def code(
+        self, y: NDArray[np.float32], weights: Weights | None = None
+    ) -> tuple[NDArray[np.float32], Spectrum | None]:
+        """The network's units on the CPU.
+
+        Parameters
+        ----------
+        y : (voxel, input) what the units take
+        weights : of the units; by default the model's own
+
+        Returns
+        -------
+        sums : (voxel, 4) Σx and Σgx of the tissue part, then of the perfusion part
+        spectrum : with the option `spectrum`, the codes as sparse rows that sum to 1
+        """
+        sums = np.empty((len(y), 4), np.float32)
+        own = None if self.free else weights or weights_of(self.model)
+
+        def run(place: slice) -> NDArray[np.float32]:
+            part, dense = y[place], self.options.spectrum
+            sums[place], codes = run_free_layers(part, self.model) if self.free else run_units(self.launch, part, own, dense)  # fmt: skip
+            return codes
+
+        if self.options.spectrum:
+            return sums, to_rows(len(y), run)
+        for place in parts_of(len(y)) if self.free else [slice(0, len(y))]:
+            run(place)
+        return sums, None
 
     def _fit(self, signals: NDArray[np.float32], first: int) -> tuple[Estimates, Spectrum | None]:
-        """Estimates and, with the option `spectrum`, codes as rows that sum to 1; on the CPU."""
+        """Estimates, and with the option `spectrum` codes as rows that sum to 1; on the CPU."""
         raise NotImplementedError
 
     def _bases(self, n: int, first: int) -> NDArray[np.float32] | None:
-        """S0 (voxel,), where the network is not told it otherwise."""
+        """S0 (voxel,) of the n voxels from number `first` on, where the GPU cannot read it from their signals."""
         return None
 
     def _fit_on_gpu(self, signals: Any, bases: NDArray[np.float32] | None) -> tuple[Estimates, Spectrum | None]:
@@ -106,35 +149,9 @@ class Fitter:
             spectrum = to_rows(n, code)
         return Estimates(*(result[k] for k in range(5)), outcome), spectrum
 
-    def code(
-        self, y: NDArray[np.float32], weights: tuple[NDArray, ...] | None = None
-    ) -> tuple[NDArray[np.float32], Spectrum | None]:
-        """Sums (voxel, 4), Σx and Σgx of tissue and of perfusion part, of the network's input y (voxel, b), on the CPU.
 
-        With the option `spectrum` the codes as well, as sparse rows that sum to 1.
-        """
-        arrays, options = self.model.arrays, self.model.about["options"]
-        n, sums = len(arrays["grid"]), np.empty((len(y), 4), np.float32)
-
-        def run(place: slice, dense: bool = True) -> NDArray[np.float32]:
-            if "b" in arrays:
-                sums[place], codes = _code_free(y[place], arrays, options)
-                return codes
-            part, own = y[place], weights or (arrays["w"], arrays["phi"], arrays["thresholds"])
-            codes = np.empty((len(part) if dense else 0, n), np.float32)
-            how = n // 2, options["threshold"] == "hard", options["residual"] == "input"
-            run_blocks(self.launch, forward, -(-len(part) // WIDTH), part, *own, arrays["grid"], *how, sums[place], codes, block=BLOCKS)  # fmt: skip
-            return codes
-
-        if self.options.spectrum:
-            return sums, to_rows(len(y), run)
-        for place in parts_of(len(y)) if "b" in arrays else [slice(0, len(y))]:
-            run(place, dense=False)
-        return sums, None
-
-
-class Fixed(Fitter):
-    """A model for one protocol."""
+class OneProtocol(NetworkFitter):
+    """A model for one protocol: signals over a known S0."""
 
     def __init__(self, voxels: VoxelSource, model: Model, options: Options, launch: Launch) -> None:
         if options.sigma is not None or options.snr is not None:
@@ -157,13 +174,13 @@ class Fixed(Fitter):
     @cached_property
     def network(self) -> Any:
         """The network on the GPU."""
-        from ivimsc.methods.scdnn.weights_on_gpu import fixed_network  # CUDA is loaded only where it runs
+        from ivimsc.methods.scdnn.on_gpu.fit import one_protocol  # CUDA is loaded only where it runs
 
-        return fixed_network(self.launch, self.model, self.bvalues, self.signals)
+        return one_protocol(self.launch, self.model, self.bvalues, self.signals)
 
 
-class AnyScan(Fitter):
-    """A general model."""
+class AnyProtocol(NetworkFitter):
+    """A general model: any protocol and noise level, S0 unknown; sigma: the noise SD, where the options do not tell it."""
 
     def __init__(
         self, voxels: VoxelSource, model: Model, options: Options, launch: Launch, sigma: float | None
@@ -192,11 +209,11 @@ class AnyScan(Fitter):
     @cached_property
     def network(self) -> Any:
         """The network on the GPU."""
-        from ivimsc.methods.scdnn.weights_on_gpu import general_network  # CUDA is loaded only where it runs
+        from ivimsc.methods.scdnn.on_gpu.fit import any_protocol  # CUDA is loaded only where it runs
 
         noise = (0.0, self.options.snr) if self.options.snr else (self.sigma, 0.0)
         levels = [self.level(number) for number in range(LEVELS)]
-        return general_network(self.launch, self.model, self.bvalues, levels, *noise, self._beyond)
+        return any_protocol(self.launch, self.bvalues, levels, noise, self._beyond)
 
     def _fit(self, signals: NDArray[np.float32], first: int) -> tuple[Estimates, Spectrum | None]:
         """`first` is not used: a voxel's result depends on its signal alone."""
@@ -235,9 +252,9 @@ class AnyScan(Fitter):
         result, parts, order = np.full((len(y), 4), np.nan), [], []
         for number in np.unique(level[good]):
             places = np.flatnonzero(good & (level == number))
-            weights = self.level(number)
-            z, s0 = weights.coordinates(y[places].astype(np.float64))
-            sums, spectrum = self.code(z, (weights.w, weights.phi, weights.thresholds))
+            own = self.level(number)
+            z, s0 = own.coordinates(y[places].astype(np.float64))
+            sums, spectrum = self.code(z, own.weights)
             result[places] = decode(sums)
             result[places, 0] = (sums[:, 0] + sums[:, 2]) * s0
             parts.append(spectrum)
@@ -245,36 +262,18 @@ class AnyScan(Fitter):
         return result, in_order(parts, order, len(y)) if self.options.spectrum else None
 
 
-def decode(sums: NDArray[np.float32]) -> NDArray[np.float32]:
-    """S0/s0 = 1, f, D, D* (voxel, 4) by (8) to (10); NaN where a part is empty."""
-    tissue, d, blood, dstar = sums.T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.stack([np.ones_like(d), blood / (tissue + blood), d / tissue, dstar / blood], axis=1)
+def prepare(
+    voxels: VoxelSource, options: Options, launch: Launch, model: Model | None = None, sigma: float | None = None
+) -> NetworkFitter:
+    """Check model and protocol, and make the fit of a data set ready.
 
-
-def _code_free(
-    y: NDArray, arrays: dict[str, NDArray], options: dict
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Sums and codes for free layers B (unit, atom, atom): matrix products."""
-    cuts, grid, hard = arrays["thresholds"], arrays["grid"], options["threshold"] == "hard"
-    half = len(grid) // 2
-
-    def threshold(u: NDArray, cut: NDArray) -> NDArray:
-        return np.where((u >= cut) & (u > 0), u, 0) if hard else np.maximum(u - cut, 0)
-
-    u = encoded = y @ arrays["w"][0]
-    x = threshold(u, cuts[0])
-    for t, b in enumerate(arrays["b"]):
-        u = x @ b + (u if options["residual"] == "input" else encoded)
-        x = threshold(u, cuts[t + 1])
-    moment = x * grid
-    sums = [x[:, :half].sum(1), moment[:, :half].sum(1), x[:, half:].sum(1), moment[:, half:].sum(1)]
-    return np.stack(sums, axis=1).astype(np.float32), x
-
-
-def prepare(voxels: VoxelSource, options: Options, launch: Launch, model: Model | None = None,
-            sigma: float | None = None) -> Fitter:  # fmt: skip
-    """Check model and protocol; `sigma`: the noise SD that the caller found, for general models.
+    Parameters
+    ----------
+    voxels : the data set
+    options : of the user
+    launch : where to run
+    model : what `options.model` names, read by the caller
+    sigma : for a general model, the noise SD in units of the signal that the caller found
 
     Raises
     ------
@@ -282,4 +281,6 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, model: Model 
         for no model or one of another method, other b-values than the model's, and no S0
     """
     model = require_model(model, "scdnn", options.model)
-    return AnyScan(voxels, model, options, launch, sigma) if model.general else Fixed(voxels, model, options, launch)
+    if model.general:
+        return AnyProtocol(voxels, model, options, launch, sigma)
+    return OneProtocol(voxels, model, options, launch)
