@@ -69,5 +69,8 @@ KERNELS = {
     "begin": (around_units.begin_kernel, (N1, N1, N1)),
     "place": (around_units.place_kernel, (int64, ENTERED_GENERAL, NOISE_LEVELS, N1, N1, F2)),
     "leave": (around_units.leave_kernel, (*SPAN, N1, F2, ENTERED, REACH, NOISE_LEVELS, F2, uint8[::1])),
-    "leave, general": (around_units.leave_kernel, (*SPAN, N1, F2, ENTERED_GENERAL, REACH, NOISE_LEVELS, F2, uint8[::1])),
+    "leave, general": (
+        around_units.leave_kernel,
+        (*SPAN, N1, F2, ENTERED_GENERAL, REACH, NOISE_LEVELS, F2, uint8[::1]),
+    ),
 }

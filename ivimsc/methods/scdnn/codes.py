@@ -53,10 +53,14 @@ def run_units(
     return sums, codes
 
 
-def run_free_layers(y: NDArray[np.float32], model: Model) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Sums (voxel, 4) and codes (voxel, atom), as of `run_units`, of a network with free layers B (unit, atom, atom)."""
-    x = in_fixed_blocks(y, lambda part: _free_code(part, model))
-    grid = model.arrays["grid"]
+def run_free_layers(
+    y: NDArray[np.float32], model: Model, first: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """As `run_units` with `dense`, for a network with free layers B (unit, atom, atom).
+
+    `first` is the number of the first voxel in the data set: it sees to it that chunks do not matter.
+    """
+    x, grid = in_fixed_blocks(y, lambda part: _free_code(part, model), first), model.arrays["grid"]
     half, moment = len(grid) // 2, x * grid
     sums = [x[:, :half].sum(1), moment[:, :half].sum(1), x[:, half:].sum(1), moment[:, half:].sum(1)]
     return np.stack(sums, axis=1).astype(np.float32), x

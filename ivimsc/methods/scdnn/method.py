@@ -15,7 +15,16 @@ from ivimsc.device.launch import Launch, empty_beside, is_on_gpu, leave_gpu
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Spectrum
 from ivimsc.methods import VoxelSource
-from ivimsc.methods.scdnn.codes import decode, in_order, parts_of, run_free_layers, run_units, scaled, to_rows, weights_of
+from ivimsc.methods.scdnn.codes import (
+    decode,
+    in_order,
+    parts_of,
+    run_free_layers,
+    run_units,
+    scaled,
+    to_rows,
+    weights_of,
+)
 from ivimsc.methods.scdnn.general.canonical import signals_of
 from ivimsc.methods.scdnn.general.levels import (
     LEVELS,
@@ -92,7 +101,7 @@ class NetworkFitter:
         return replace(estimates, spectrum=scaled(spectrum, np.nan_to_num(estimates.S0)))
 
     def code(
-        self, y: NDArray[np.float32], weights: Weights | None = None
+        self, y: NDArray[np.float32], weights: Weights | None = None, first: int = 0
     ) -> tuple[NDArray[np.float32], Spectrum | None]:
         """The network's units on the CPU.
 
@@ -100,6 +109,7 @@ class NetworkFitter:
         ----------
         y : (voxel, input) what the units take
         weights : of the units; by default the model's own
+        first : number of the first voxel in the data set
 
         Returns
         -------
@@ -110,8 +120,10 @@ class NetworkFitter:
         own = None if self.free else weights or weights_of(self.model)
 
         def run(place: slice) -> NDArray[np.float32]:
-            part, dense = y[place], self.options.spectrum
-            sums[place], codes = run_free_layers(part, self.model) if self.free else run_units(self.launch, part, own, dense)  # fmt: skip
+            if self.free:
+                sums[place], codes = run_free_layers(y[place], self.model, first + place.start)
+            else:
+                sums[place], codes = run_units(self.launch, y[place], own, dense=self.options.spectrum)
             return codes
 
         if self.options.spectrum:
@@ -164,7 +176,7 @@ class OneProtocol(NetworkFitter):
 
     def _fit(self, signals: NDArray[np.float32], first: int) -> tuple[Estimates, Spectrum | None]:
         y, s0 = self.signals(signals, first)
-        sums, spectrum = self.code(y)
+        sums, spectrum = self.code(y, first=first)
         return to_estimates(y, s0, decode(sums), self.bvalues, self.model.about.get("range", {})), spectrum
 
     def _bases(self, n: int, first: int) -> NDArray[np.float32] | None:

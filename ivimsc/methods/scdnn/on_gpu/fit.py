@@ -80,9 +80,7 @@ def _reach(bvalues: NDArray[np.float64], reach: dict[str, Any]) -> Reach:
 
 def _on_device(group: Any) -> Any:
     """A NamedTuple with its arrays copied to the current GPU."""
-    return group._make(
-        cuda.to_device(np.ascontiguousarray(a)) if isinstance(a, np.ndarray) else a for a in group
-    )
+    return group._make(cuda.to_device(np.ascontiguousarray(a)) if isinstance(a, np.ndarray) else a for a in group)
 
 
 class GpuNetwork:
