@@ -71,7 +71,7 @@ def test_the_loss_is_over_the_error_to_expect():
         def expected(self, contexts):
             return contexts
 
-    for size in (1e-2, 10.0):
+    for size in (1e-2, 4.0):
         z = torch.full((2, 128, 4), size)
         found = general.relative_loss(Network(), z, torch.full((2, 4), 2 * np.log(size)), None, torch.zeros_like(z))
         assert found.item() == pytest.approx(1 + 1 + 2 * np.log(size), rel=1e-5)
