@@ -14,7 +14,7 @@ from numba import cuda
 
 import ivimsc
 from ivimsc.device.launch import choose_device, find_gpus, run_blocks, usable_cores
-from ivimsc.methods.scdnn.units import WIDTH, forward
+from ivimsc.methods.scdnn.units import Weights, blocks_of, forward
 from ivimsc.simulate import simulate_phantom
 from tests.conftest import TEN, as_voxels, prepare_method
 
@@ -164,22 +164,24 @@ def bench_simulate(n, copies, record):
 @pytest.mark.parametrize("n", SIZES[:4])
 def bench_units(n, multiply_adds, record):
     """The network of the paper's size, 600 atoms, 8 units, ten inputs; its time does not depend on the weights."""
-    from ivimsc.methods.scdnn.on_gpu import Network, Reach, Weights
+    from ivimsc.methods.scdnn.on_gpu.around_units import Base, Reach
+    from ivimsc.methods.scdnn.on_gpu.fit import GpuNetwork
 
     random, (units, n_b, atoms) = np.random.default_rng(0), (8, 10, 600)
     y = random.random((n, n_b), dtype=np.float32)
     w, phi = random.normal(0, 0.02, (2, units, n_b, atoms)).astype(np.float32)
     cuts, atom = np.full((units, atoms), 0.01, np.float32), np.linspace(0.1, 100, atoms, dtype=np.float32)
-    weights = Weights(w[None], phi[None], cuts[None], atom, atoms // 2, False, False)
+    weights = Weights(w, phi, cuts, atom, atoms // 2, False, False)
+    stacked = weights._replace(w=w[None], phi=phi[None], thresholds=cuts[None])
     ends = (np.full(n_b, end, np.float32) for end in (-np.inf, np.inf))
     reach = Reach((TEN * 1e-3).astype(np.float32), *ends)
-    network = Network(choose_device("cuda", task="scdnn"), weights, reach, columns=np.arange(n_b), given=1.0)
+    network = GpuNetwork(choose_device("cuda", task="scdnn"), stacked, reach, Base(np.arange(n_b), -1, np.float32(1.0)))
     device = cuda.to_device(y), cuda.device_array((5, n), np.float32), cuda.device_array(n, np.uint8)
     kernels = best_seconds(lambda: network.run(*device))
     few = min(n, MOST_ON_CPU)
-    blocks, part, cpu, sums = -(-few // WIDTH), y[:few], choose_device("cpu"), np.empty((few, 4), np.float32)
+    blocks, part, cpu, sums = blocks_of(few), y[:few], choose_device("cpu"), np.empty((few, 4), np.float32)
     none = np.empty((0, atoms), np.float32)
-    one = wall_seconds(lambda: run_blocks(cpu, forward, blocks, part, w, phi, cuts, atom, atoms // 2, False, False, sums, none, block=32)) / few  # fmt: skip
+    one = wall_seconds(lambda: run_blocks(cpu, forward, blocks, part, weights, sums, none, block=32)) / few  # fmt: skip
     useful = (2 * units - 1) * n_b * atoms  # multiply-adds per voxel
     record(
         f"cuda/{NAME}_units", f"Units of scdnn on {GPUS[0]}, N = 600, T = 8, ten inputs", voxels=n,

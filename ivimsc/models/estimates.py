@@ -13,6 +13,7 @@ from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.fitter import Fitter, Inputs
 from ivimsc.models.file import Layout, Model, require_layout
+from ivimsc.models.products import in_fixed_blocks
 from ivimsc.options import expect_positive, option
 from ivimsc.outcome import Outcome
 from ivimsc.voxels import VoxelSource
@@ -148,4 +149,5 @@ class LayerFitter(Fitter):
         """Fit some voxels: see `Fitter.fit`."""
         y, base = self.signals(np.asarray(signals, np.float32), s0)
         reach = self.model.about.get("range", {})
-        return judged(self.launch, to_estimates(y, base, self.parameters(y), self.bvalues, reach), self.evidence)
+        parameters = in_fixed_blocks(y, self.parameters, first)
+        return judged(self.launch, to_estimates(y, base, parameters, self.bvalues, reach), self.evidence)

@@ -1,17 +1,18 @@
-"""SCDNN, the paper's section 2: an unrolled sparse-coding network whose layers are dictionaries that it learns.
+"""SCDNN in torch, for training: the paper's section 2, a sparse-coding network whose layers are dictionaries that it learns.
 
     y -> A -> [threshold -> B -> + A y] × T -> threshold -> f from the two halves' sums, D and D* from their moments
 
-Free, B is any N × N matrix, as in the paper. Factored (the default), B = I - W_t Φ_t with W_t (N × K) and Φ_t (K × N) of
-each unit's own, so that a unit is x + W_t (y - Φ_t x): equation (6) with a dictionary that is learned, in K·N instead of
-N² operations. Where it starts from the physical dictionary, Φ_t = Φ and W_t = Φᵀ/L, the untrained network is `ista`.
+A layer B that is free is any N × N matrix, as in the paper. A factored one, the default, is B = I - W_t Φ_t, where W_t
+(N × K) and Φ_t (K × N) are each unit's own. A unit is then x + W_t (y - Φ_t x): equation (6) with a dictionary that is
+learned, in K·N instead of N² operations. Where it starts from the physical dictionary, with Φ_t = Φ and W_t = Φᵀ/L, the
+untrained network is the iteration of `ista`.
 
-The factored units are one torch function (`units`): Numba kernels on the CPU, which keep a block of voxels in the cache
-through all units, forwards and backwards; torch operations elsewhere (`by_torch`, the reference).
+The factored units are one torch function, `units`. On the CPU it runs Numba kernels, forwards and backwards, which keep a
+block of voxels in the cache through all units. Elsewhere it is torch operations, `by_torch`, which is also the reference.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,14 +21,27 @@ from torch import nn
 
 from ivimsc.device.launch import Launch, choose_device, run_blocks
 from ivimsc.errors import InputError
-from ivimsc.methods.scdnn.units import WIDTH, backward, forward
+from ivimsc.methods.scdnn.slopes import Slopes, backward
+from ivimsc.methods.scdnn.units import Weights, blocks_of, forward
 from ivimsc.physics.dictionary import make_dictionary
 from ivimsc.physics.parameters import BY_KEY
 from ivimsc.training.data import Data
 from ivimsc.training.loop import Schedule
 from ivimsc.training.plan import DataOptions, Plan, plan_voxels
 
-__all__ = ["VARIANTS", "Options", "Scdnn", "by_torch", "draws_scans", "plan", "sums_of", "threshold", "units"]
+__all__ = [
+    "SUPERVISED",
+    "VARIANTS",
+    "Options",
+    "Scdnn",
+    "by_torch",
+    "draws_scans",
+    "in_numpy",
+    "plan",
+    "sums_of",
+    "threshold",
+    "units",
+]
 
 SUPERVISED = True
 VARIANTS: dict[str, dict[str, Any]] = {  # what a variant sets unless the user does
@@ -150,7 +164,7 @@ class Scdnn(nn.Module):
         """Σx and Σgx of tissue and of perfusion part (voxel, 4)."""
         hard = self.options.threshold == "hard"
         if self.options.form == "factored" and self.options.residual == "encoded":
-            return units(signals, *self.weights(), self.grid, self.half, hard, self.launch)
+            return units(signals, Weights(*self.weights(), self.grid, self.half, hard, False), self.launch)
         return sums_of(self.code(signals), self.grid, self.half)
 
     def forward(self, signals):
@@ -169,36 +183,57 @@ class Scdnn(nn.Module):
         return arrays | {"w": self.w.detach(), "b": b}
 
 
+class _Kernels(NamedTuple):
+    """What the kernels are told beside tensors; launch: the threads to run on."""
+
+    n_d: int
+    hard: bool
+    launch: Launch
+
+
 class _Units(torch.autograd.Function):
     """Signals and weights to the four sums of the code (Σx, Σgx of tissue, of perfusion), float32 on the CPU."""
 
     @staticmethod
-    def forward(context, signals, w, phi, thresholds, grid, n_d, hard, launch):
+    def forward(context, signals, w, phi, thresholds, grid, told):
         tensors = [t.detach().contiguous() for t in (signals, w, phi, thresholds, grid)]
         context.save_for_backward(*tensors)
-        context.constants = n_d, hard, launch
+        context.told = told
         sums, none = torch.empty(len(signals), 4), torch.empty(0, w.shape[2])
-        y, *weights, g = (t.numpy() for t in tensors)
-        blocks = -(-len(y) // WIDTH)
-        run_blocks(launch, forward, blocks, y, *weights, g, n_d, hard, False, sums.numpy(), none.numpy(), block=1)
+        y, weights = in_numpy(tensors, told.n_d, told.hard)
+        run_blocks(told.launch, forward, blocks_of(len(y)), y, weights, sums.numpy(), none.numpy(), block=1)
         return sums
 
     @staticmethod
     def backward(context, slope):
-        n_d, hard, launch = context.constants
-        y, w, phi, thresholds, grid = (t.numpy() for t in context.saved_tensors)
-        blocks = -(-len(y) // WIDTH)
-        shares = [torch.empty(blocks, *like.shape) for like in (w, phi, thresholds, grid)]
-        given = slope.contiguous().numpy()
-        run_blocks(launch, backward, blocks, y, w, phi, thresholds, grid, n_d, hard, given, *(s.numpy() for s in shares), block=1)  # fmt: skip
-        return None, *(share.sum(0) for share in shares), None, None, None
+        told = context.told
+        y, weights = in_numpy(context.saved_tensors, told.n_d, told.hard)
+        blocks = blocks_of(len(y))
+        shares = [torch.empty(blocks, *like.shape) for like in context.saved_tensors[1:]]
+        slopes = Slopes(*(share.numpy() for share in shares))
+        run_blocks(told.launch, backward, blocks, y, weights, slope.contiguous().numpy(), slopes, block=1)
+        return None, *(share.sum(0) for share in shares), None
 
 
-def units(signals, w, phi, thresholds, grid, n_d: int, hard: bool, launch: Launch | None = None):
-    """Sums (voxel, 4) of the code after all units; see `methods.scdnn.units.forward` for the shapes."""
+def in_numpy(tensors, n_d: int, hard: bool):
+    """Signals and `Weights` as arrays, from the tensors signals, w, phi, thresholds and grid."""
+    signals, *weights = (tensor.numpy() for tensor in tensors)
+    return signals, Weights(*weights, n_d, hard, False)
+
+
+def units(signals, weights: Weights, launch: Launch | None = None):
+    """The sums (voxel, 4) of the code after all units.
+
+    Parameters
+    ----------
+    signals : (voxel, b)
+    weights : `units.Weights` of tensors, with `onto_input` false
+    launch : the threads of the kernels; by default all
+    """
     if signals.device.type == "cpu" and signals.dtype == torch.float32:
-        return _Units.apply(signals, w, phi, thresholds, grid, n_d, hard, launch or choose_device("cpu"))
-    return sums_of(by_torch(signals, w, phi, thresholds, hard), grid, n_d)
+        told = _Kernels(weights.n_d, weights.hard, launch or choose_device("cpu"))
+        return _Units.apply(signals, weights.w, weights.phi, weights.thresholds, weights.grid, told)
+    return sums_of(by_torch(signals, weights.w, weights.phi, weights.thresholds, weights.hard), weights.grid, weights.n_d)  # fmt: skip
 
 
 def by_torch(signals, w, phi, thresholds, hard: bool, onto_input: bool = False):

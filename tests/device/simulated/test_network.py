@@ -8,7 +8,8 @@ import ivimsc
 from ivimsc.device.launch import is_on_gpu
 from ivimsc.errors import InputError
 from ivimsc.fit import FitJob, fit_file
-from ivimsc.methods.scdnn import on_gpu, rows
+from ivimsc.methods.scdnn import codes
+from ivimsc.methods.scdnn.on_gpu import fit as on_gpu
 from ivimsc.models import write_model
 from ivimsc.outcome import Outcome
 from ivimsc.simulate import write_phantom
@@ -98,7 +99,7 @@ def test_a_model_for_one_protocol_equals_the_cpu(n, options, five, monkeypatch):
 
 @pytest.mark.parametrize("general", [True, False])
 def test_codes_are_the_cpus(general, five, monkeypatch):
-    monkeypatch.setattr(rows, "PART", 3)
+    monkeypatch.setattr(codes, "PART", 3)
     signals, options = noisy(8, SIX), {"snr": 30.0} if general else {"model": five}
     cpu, gpu = (ivimsc.fit_signals(signals, SIX, "scdnn", device=d, spectrum=True, **options) for d in ("cpu", "cuda"))
     assert_close(as_host(gpu), as_host(cpu))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from ivimsc.methods.scdnn.units import WIDTH, forward
-from ivimsc.methods.scdnn.units_on_gpu import units_kernel
+from ivimsc.methods.scdnn.on_gpu.units import Places, Scratch, units_kernel
+from ivimsc.methods.scdnn.units import Weights, blocks_of, forward
 
 SETS, UNITS, RANK, ATOMS, N_D = 3, 3, 5, 12, 5
 
@@ -25,15 +25,17 @@ def test_equal_to_the_cpu(sizes, hard, onto_input, dense):
     x, u = np.full((2, ATOMS, max(n, 1)), np.nan, np.float32)
     sums, codes = np.full((4, n), np.nan, np.float32), np.full((ATOMS, first + n), np.nan, np.float32)
     how = N_D, hard, onto_input
+    place, there = Places(*map(cuda.to_device, (order, begins))), map(cuda.to_device, (w, phi, thresholds, atoms))
+    scratch = Scratch(*map(cuda.to_device, (x, u)))
     units_kernel(RANK)[(2, SETS), 4](
-        first, *(cuda.to_device(a) for a in (z, order, begins, w, phi, thresholds, atoms)), *how, dense, x, u, sums, codes
+        first, cuda.to_device(z), place, Weights(*there, *how), scratch, sums, codes, dense
     )  # fmt: skip
     for own, size in enumerate(sizes):
         expected, coded = np.empty((size, 4), np.float32), np.empty((size, ATOMS), np.float32)
         place = slice(begins[own], begins[own + 1])
         layers = (np.ascontiguousarray(a[own].swapaxes(1, 2)) for a in (w, phi))
         own_z = np.ascontiguousarray(z[:, place].T)
-        forward(0, -(-size // WIDTH), own_z, *layers, thresholds[own], atoms, *how, expected, coded)
+        forward(0, blocks_of(size), own_z, Weights(*layers, thresholds[own], atoms, *how), expected, coded)
         np.testing.assert_allclose(sums[:, place], expected.T, rtol=1e-4, atol=1e-6)
         if dense:
             np.testing.assert_allclose(codes[:, first + order[place]], coded.T, rtol=1e-4, atol=1e-6)

@@ -34,6 +34,11 @@ def found(e):
     return np.stack([e.f, e.D, e.Dstar], axis=1)
 
 
+def shipped_model():
+    """The file of the general model that comes with the package."""
+    return general_model().source
+
+
 def untrained(bvalues=FIVE, atoms=40, units=3, **about):
     dictionary = make_dictionary(bvalues, "log", (atoms // 2, atoms // 2), (1e-5, 5e-3), (5e-3, 0.2))
     phi = np.repeat(dictionary.matrix[None], units + 1, 0).astype(np.float32)
@@ -120,29 +125,6 @@ class TestGeneral:
         assert sum(a.nbytes for a in model.arrays.values()) < 5e6 and model.general
         assert main(["info", model.source]) == 0
         assert "any protocol" in capsys.readouterr().out
-
-    def test_weights_are_those_of_torch(self):
-        torch = pytest.importorskip("torch")
-        from ivimsc.methods.scdnn.general.canonical import Basis, Scan
-        from ivimsc.methods.scdnn.general.levels import Level
-        from ivimsc.methods.scdnn.general.network import General
-        from ivimsc.methods.scdnn.network import Options
-
-        model = general_model()
-        net = General(Options(variant="general", atoms=256, units=4))
-        state = {k: torch.tensor(v) for k, v in model.arrays.items() if k not in ("diffusivities", "basis")}
-        net.load_state_dict(state, strict=False)
-        scan = Scan.of(
-            Basis(*(model.arrays[k].astype(np.float64) for k in ("diffusivities", "basis"))), TEN * 1e-3, 0.03
-        )
-        level = Level.of(model, TEN * 1e-3, 0.03)
-        with torch.no_grad():
-            contexts, mixes = (torch.tensor(a[None], dtype=torch.float32) for a in (scan.context, scan.mix))
-            for found, expected in zip(
-                (level.w, level.phi, level.thresholds), net.weights(contexts, mixes), strict=True
-            ):
-                expected = expected[0].numpy()
-                assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 class TestSpectrum:

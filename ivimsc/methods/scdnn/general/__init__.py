@@ -1,1 +1,1 @@
-"""The general SCDNN: one model for any protocol and level of noise."""
+"""The general SCDNN: one model for any protocol and level of noise. The package `scdnn` says what is where."""

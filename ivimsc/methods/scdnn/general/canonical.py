@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["F", "D", "DSTAR", "RANK", "SNR", "Scan", "draw_parameters", "make_basis", "signals_of"]
+__all__ = ["F", "D", "DSTAR", "RANK", "SNR", "Projection", "draw_parameters", "make_basis", "signals_of"]
 
 RANK = 8  # dimensions kept: the next singular value is 1e-4 of the noise at SNR 200
 F, D, DSTAR = (0.0, 0.7), (0.2, 3.2), (6.0, 180.0)  # the wide prior [1, µm²/ms]: uniform, and log-uniform in D and D*
@@ -61,7 +61,7 @@ def make_basis(rank: int = RANK) -> Basis:
 
 
 @dataclass(frozen=True)
-class Scan:
+class Projection:
     """What a protocol and a noise level make of z.
 
     psi (b, r); project P (r, b): ẑ = P y, for S0 = 1 and noise SD sigma; mix (r, r) = P Ψ; context (r (r+1) / 2,): the
@@ -74,11 +74,11 @@ class Scan:
     context: NDArray[np.float64]
 
     @staticmethod
-    def of(basis: Basis, b: NDArray, sigma: float) -> "Scan":
+    def of(basis: Basis, b: NDArray, sigma: float) -> "Projection":
         """For b-values b (b,) [ms/µm²] and noise SD `sigma`, over S0."""
         psi = basis.at(b)
         project = np.linalg.solve(psi @ psi.T + sigma**2 * np.eye(len(b)), psi).T
         information = np.eye(psi.shape[1]) + psi.T @ psi / sigma**2  # its inverse is E
         values, vectors = np.linalg.eigh(information)
         logarithm = -(vectors * np.log(values)) @ vectors.T
-        return Scan(psi, project, project @ psi, logarithm[np.triu_indices(len(logarithm))])
+        return Projection(psi, project, project @ psi, logarithm[np.triu_indices(len(logarithm))])

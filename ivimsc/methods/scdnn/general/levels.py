@@ -1,7 +1,7 @@
 """A general SCDNN at work: from b-values and a noise level to the weights of its units, without torch.
 
-`general` says how they are made; here the same sums in numpy, once for every level of noise that the voxels of
-a data set have, which are some dozen.
+`general.network` says how the weights are made. Here the same sums stand in numpy. They are taken once for every level of
+noise that the voxels of a data set have, which are some dozen.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from ivimsc.errors import InputError
-from ivimsc.methods.scdnn.general.canonical import LARGEST_B, SNR, Basis, Scan
+from ivimsc.methods.scdnn.codes import weights_of
+from ivimsc.methods.scdnn.general.canonical import LARGEST_B, SNR, Basis, Projection
+from ivimsc.methods.scdnn.units import Weights
 from ivimsc.models import Model
 
 __all__ = ["LEVELS", "STEP", "Level", "flagged", "levels_of", "limit_of", "require_protocol", "rough_scale", "sigma_of"]
@@ -24,14 +26,16 @@ ALPHA, ROOM = 1e-6, 4.0  # noise alone flags a voxel in a million; and how much 
 
 @dataclass(frozen=True)
 class Level:
-    """Weights for one protocol and noise level, and the projection that leads to them; see `unrolled.forward`.
+    """What a general model is for one protocol and noise level.
 
-    w, phi (unit, r, atom), thresholds (unit, atom), project (r, b), origin (r,): of S0.
+    Attributes
+    ----------
+    weights : of its units, whose inputs are the r coordinates
+    project : (r, b) from signals to coordinates
+    origin : (r,) from coordinates to the linear estimate of S0
     """
 
-    w: NDArray[np.float32]
-    phi: NDArray[np.float32]
-    thresholds: NDArray[np.float32]
+    weights: Weights
     project: NDArray[np.float64]
     origin: NDArray[np.float64]
 
@@ -40,7 +44,7 @@ class Level:
         """For b-values b (b,) [ms/µm²] and noise SD `sigma`, over S0."""
         a = {name: array.astype(np.float64) for name, array in model.arrays.items()}
         basis = Basis(a["diffusivities"], a["basis"])
-        scan = Scan.of(basis, b, sigma)
+        scan = Projection.of(basis, b, sigma)
         context = (scan.context - a["mean"]) / a["sd"]
         hidden = a["features.0.weight"] @ context + a["features.0.bias"]
         hidden = hidden / (1 + np.exp(-hidden))  # SiLU
@@ -49,8 +53,8 @@ class Level:
         w = a["w"] + np.einsum("q,qtra->tra", few, a["w_mix"])
         phi = np.einsum("rk,tka->tra", scan.mix, a["phi"] + np.einsum("q,qtra->tra", few, a["phi_mix"]))
         cuts = a["thresholds"] + np.einsum("q,qta->ta", features, a["threshold_mix"])
-        weights = (np.ascontiguousarray(array, np.float32) for array in (w, phi, cuts))
-        return Level(*weights, scan.project, basis.at([0.0])[0])
+        layers = [np.ascontiguousarray(array, np.float32) for array in (w, phi, cuts)]
+        return Level(weights_of(model, layers), scan.project, basis.at([0.0])[0])
 
     def coordinates(self, y: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """ẑ over the linear estimate of S0 (voxel, r), and that estimate (voxel,), of signals y (voxel, b)."""

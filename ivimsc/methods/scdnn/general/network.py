@@ -1,12 +1,12 @@
 """One SCDNN for any scan: its dictionaries, steps and thresholds are functions of the b-values and of the noise.
 
-In the coordinates of `physics.canonical` a scan is ẑ = P y with context ln E. The units are those of the factored SCDNN,
-x <- H(x + W_t (ẑ - A Φ_t x), λ_t), A = P Ψ being the scan's own; W_t, Φ_t and λ_t are sums of learned matrices,
-weighted by features of the context that a small network makes. Scans and voxels are drawn anew at every step from wide
-priors; S0 is unknown: ẑ is divided by the linear estimate of S0.
+In the coordinates of `general.canonical`, a scan is ẑ = P y with the context ln E. The units are those of the factored
+SCDNN, x <- H(x + W_t (ẑ - A Φ_t x), λ_t), where A = P Ψ is the scan's own. W_t, Φ_t and λ_t are sums of learned matrices,
+whose weights are features of the context; a small network makes these. Scans and voxels are drawn anew at every step from
+wide priors. S0 is unknown, so ẑ is divided by the linear estimate of S0.
 
 Errors differ by orders of magnitude between scans. A second small network learns the squared error to expect from the
-context, and the loss is the squared error over that: every scan counts the same.
+context, and the loss is the squared error over that, so that every scan counts the same.
 """
 
 from collections.abc import Iterator
@@ -26,13 +26,14 @@ from ivimsc.methods.scdnn.general.canonical import (
     Basis,
     D,
     F,
-    Scan,
+    Projection,
     draw_parameters,
     make_basis,
     signals_of,
 )
-from ivimsc.methods.scdnn.network import Options, sums_of, threshold
-from ivimsc.methods.scdnn.units import WIDTH, backward_sets, forward_sets
+from ivimsc.methods.scdnn.network import Options, by_torch, in_numpy, sums_of
+from ivimsc.methods.scdnn.slopes import Slopes, backward_sets
+from ivimsc.methods.scdnn.units import WIDTH, forward_sets
 from ivimsc.training.loop import Batch, Schedule
 from ivimsc.training.plan import Plan
 
@@ -98,7 +99,8 @@ class General(nn.Module):
         if z.device.type == "cpu" and z.dtype == torch.float32:
             sums = _Sets.apply(z, w, phi, cuts, self.grid, self.half, self.launch)
         else:
-            sums = torch.stack([self._sums(*each) for each in zip(z, w, phi, cuts, strict=True)])
+            codes = (by_torch(*each, hard=False) for each in zip(z, w, phi, cuts, strict=True))
+            sums = torch.stack([sums_of(x, self.grid, self.half) for x in codes])
         tissue, d, blood, dstar = sums.unbind(-1)
         S0, small = tissue + blood, 1e-12
         return torch.stack(
@@ -106,58 +108,38 @@ class General(nn.Module):
         )
 
     def arrays(self) -> dict[str, torch.Tensor]:
-        """What the model file holds; `general` puts it together."""
+        """What the model file holds; `general.levels` makes the weights of a scan from it."""
         own = {name: tensor.detach() for name, tensor in self.state_dict().items() if not name.startswith("error.")}
         basis = {"diffusivities": self.basis.diffusivities, "basis": self.basis.mix}
         return own | {name: torch.tensor(array, dtype=torch.float32) for name, array in basis.items()}
 
-    def _sums(self, z, w, phi, cuts):
-        x = threshold(z @ w[0], cuts[0], False)
-        for t in range(1, len(w)):
-            x = threshold(x + (z - x @ phi[t].T) @ w[t], cuts[t], False)
-        return sums_of(x, self.grid, self.half)
-
 
 class _Sets(torch.autograd.Function):
-    """As `unrolled._Units`, with weights of their own for every scan of `WIDTH` voxels."""
+    """As `scdnn.network.units`, with soft thresholds and with weights of their own for every scan of `WIDTH` voxels."""
 
     @staticmethod
     def forward(context, z, w, phi, cuts, grid, n_d, launch):
         tensors = [t.detach().contiguous() for t in (z, w, phi, cuts, grid)]
         context.save_for_backward(*tensors)
-        context.constants = n_d, launch or choose_device("cpu")
+        context.told = n_d, launch or choose_device("cpu")
         sums = torch.empty(*z.shape[:2], 4)
-        run_blocks(
-            context.constants[1],
-            forward_sets,
-            len(z),
-            *(t.numpy() for t in tensors),
-            n_d,
-            sums.numpy(),
-            block=-(-len(z) // 8),
-        )
+        y, weights = in_numpy(tensors, n_d, False)
+        run_blocks(context.told[1], forward_sets, len(y), y, weights, sums.numpy(), block=_share_of(len(y)))
         return sums
 
     @staticmethod
     def backward(context, slope):
-        n_d, launch = context.constants
-        z, w, phi, cuts, grid = (t.numpy() for t in context.saved_tensors)
-        shares = [torch.empty(like.shape) for like in (w, phi, cuts)]
-        run_blocks(
-            launch,
-            backward_sets,
-            len(z),
-            z,
-            w,
-            phi,
-            cuts,
-            grid,
-            n_d,
-            slope.contiguous().numpy(),
-            *(s.numpy() for s in shares),
-            block=-(-len(z) // 8),
-        )
+        n_d, launch = context.told
+        y, weights = in_numpy(context.saved_tensors, n_d, False)
+        shares = [torch.empty(like.shape) for like in context.saved_tensors[1:4]]
+        slopes = Slopes(*(s.numpy() for s in shares), np.empty((len(y), len(weights.grid)), np.float32))
+        run_blocks(launch, backward_sets, len(y), y, weights, slope.contiguous().numpy(), slopes, block=_share_of(len(y)))  # fmt: skip
         return None, *shares, None, None, None
+
+
+def _share_of(n: int) -> int:
+    """Sets per call of a kernel: an eighth of all n."""
+    return -(-n // 8)
 
 
 def draw_bvalues(generator: np.random.Generator) -> np.ndarray:
@@ -183,7 +165,7 @@ class Stream:
         self.seed, self.voxels, self.scans = seed, voxels, []
         for _ in range(pool):
             b, snr = draw_bvalues(generator), np.exp(generator.uniform(*np.log(SNR)))
-            self.scans.append((b, 1 / snr, Scan.of(basis, b, 1 / snr)))
+            self.scans.append((b, 1 / snr, Projection.of(basis, b, 1 / snr)))
         self.contexts = torch.tensor(np.array([scan.context for _, _, scan in self.scans]), dtype=torch.float32)
         self.origin = basis.at([0.0])[0]
 
@@ -241,7 +223,7 @@ def relative_loss(network: General, z, contexts, mixes, truth):
     return (squares * torch.exp(-known)).mean() + (squares.detach() * torch.exp(-expected) + expected).mean()
 
 
-def normalised(y, scan: Scan, origin):
+def normalised(y, scan: Projection, origin):
     """ẑ over the linear estimate of S0 (voxel, r), and that estimate (voxel,), of signals y (voxel, b)."""
     z = y @ scan.project.T
     s0 = z @ origin

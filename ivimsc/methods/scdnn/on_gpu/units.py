@@ -1,38 +1,67 @@
-"""The loop of an unrolled sparse-coding network on a GPU: `unrolled.forward`, two voxels per thread.
+"""The units on a GPU, as `scdnn.units` has them on the CPU, with two voxels per thread.
 
-One pass over the atoms per unit: an atom's coefficient is updated from the residual, and what it explains is taken from
-the residual of the next unit at once. So a coefficient is read and written once per unit, (atom, voxel), neighbouring
-threads side by side; its weights, the same for all threads of a block, are loaded once for two voxels. Residuals lie in
-registers, for which the number of inputs has to be known when the kernel is compiled.
+A unit is one pass over the atoms: the coefficient of an atom is updated from the residual, and what it explains is taken
+from the residual of the next unit at once. So a coefficient is read and written once per unit. Coefficients are
+(atom, voxel), so that neighbouring threads read neighbouring numbers. The weights of an atom are the same for all threads
+of a block, and are loaded once for two voxels. Residuals lie in registers, for which the number of inputs has to be known
+when the kernel is compiled.
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda, float32
 
 from ivimsc.device.device_functions import as_device
-from ivimsc.methods.scdnn import units as unrolled
+from ivimsc.numerics import thresholds as H
 
-__all__ = ["units_kernel"]
+__all__ = ["Places", "Scratch", "units_kernel"]
 
 ZERO = np.float32(0.0)
-_soft, _firm = as_device(unrolled.soft), as_device(unrolled.firm)
+_soft, _hard = as_device(H.soft), as_device(H.hard)
+
+
+class Places(NamedTuple):
+    """The order in which voxels go through the units: those of one set of weights side by side.
+
+    order (place,) int32: the voxel of a place; begins (set + 1,) int32: the first place of each set, and the end.
+    """
+
+    order: Any
+    begins: Any
+
+
+class Scratch(NamedTuple):
+    """What threads keep between units, (atom, place) float32: coefficients x, and u; u (1, place) without `onto_input`."""
+
+    x: Any
+    u: Any
 
 
 @functools.cache
 def units_kernel(rank: int) -> Any:
-    """The kernel for `rank` inputs: ``kernel(first, z, order, begins, w, phi, thresholds, atoms, n_d, hard, onto_input, dense, x, u, sums, codes)``.
+    """The kernel for `rank` inputs: ``kernel(first, z, places, weights, scratch, sums, codes, dense)``.
 
-    A grid of (blocks, set): the voxels at the places begins[set] .. begins[set + 1] (set + 1,) of z (rank, place) have
-    the weights of that set, w, phi (set, unit, atom, rank), thresholds (set, unit, atom). atoms (atom,): the
-    diffusivities; x, u (atom, place): scratch, u (1, place) without `onto_input`. sums (4, place) is written and, with
-    `dense`, codes (atom, voxel) for the voxels first + order (place,).
+    It is launched on a grid of (blocks, set).
+
+    Parameters
+    ----------
+    first : the voxel of `codes` that is voxel 0 of `places.order`
+    z : (input, place) float32
+    places : `Places`
+    weights : `units.Weights` with an axis of sets, and with w and phi (set, unit, atom, input)
+    scratch : `Scratch`
+    sums : (4, place) float32, written: Σx and Σgx of the tissue part, then of the perfusion part
+    codes : (atom, voxel) float32, written with `dense`
+    dense : the codes are wanted
     """
 
     @cuda.jit
-    def kernel(first, z, order, begins, w, phi, thresholds, atoms, n_d, hard, onto_input, dense, x, u, sums, codes):
+    def kernel(first, z, places, weights, scratch, sums, codes, dense):
+        order, begins, x, u = places.order, places.begins, scratch.x, scratch.u
+        w, phi, thresholds, atoms, n_d = weights.w, weights.phi, weights.thresholds, weights.grid, weights.n_d
+        hard, onto_input = weights.hard, weights.onto_input
         own = cuda.blockIdx.y
         low, size = begins[own], begins[own + 1] - begins[own]
         half = (size + 1) // 2
@@ -67,8 +96,8 @@ def units_kernel(rank: int) -> Any:
                 if onto_input:
                     u[j, i], u[j, k] = u_i, u_k
                 cut = thresholds[own, t, j]
-                x_i = _firm(u_i, cut) if hard else _soft(u_i, cut)
-                x_k = _firm(u_k, cut) if hard else _soft(u_k, cut)
+                x_i = _hard(u_i, cut) if hard else _soft(u_i, cut)
+                x_k = _hard(u_k, cut) if hard else _soft(u_k, cut)
                 if last:
                     one_i, one_k = one_i + x_i, one_k + x_k
                     moment_i, moment_k = moment_i + atoms[j] * x_i, moment_k + atoms[j] * x_k

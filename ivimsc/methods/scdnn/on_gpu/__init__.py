@@ -1,0 +1,1 @@
+"""SCDNN on a GPU: `fit` leads voxels through the kernels of `around_units` and `units`."""
