@@ -27,6 +27,7 @@ __all__ = ["Posterior", "finish_kernel", "posterior_kernel"]
 ZERO, ONE, HALF, LOWEST = np.float32(0), np.float32(1), np.float32(0.5), np.float32(-np.inf)
 WAVES = 3  # blocks per multiprocessor: as many as 154 registers leave room for, so that all begin at once
 CHUNK = 2**18  # voxels
+ROWS = rows.ROWS  # a name of this module: numba wants the shape of a shared array as one
 SMALL = 48  # and numbers of the voxel
 _scale_of, _scaled, _tile, _unit_signals, _finish, _put_moments, _put_maximum = (
     as_device(f)
@@ -175,8 +176,8 @@ def posterior_kernel(first, size, number, signals, problem, weights, points, val
     covariance = cuda.shared.array((3, 3), float32)
     root = cuda.shared.array((3, 3), float32)
     best = cuda.shared.array(3, float32)
-    found = cuda.shared.array(rows.ROWS, float32)
-    trial = cuda.shared.array(rows.ROWS, float32)
+    found = cuda.shared.array(ROWS, float32)
+    trial = cuda.shared.array(ROWS, float32)
     block = Block(y, column, sums, mean, covariance, root, best, found, trial)
     log_w, s0 = weights[cuda.blockIdx.x, 0], weights[cuda.blockIdx.x, 1]
     t, theta = points[cuda.blockIdx.x, :3], points[cuda.blockIdx.x, 3:]
@@ -218,7 +219,7 @@ def posterior_kernel(first, size, number, signals, problem, weights, points, val
             if rounds > 0:
                 _climb(noise, problem, start, block)
         cuda.syncthreads()
-        for k in range(lane, rows.ROWS, width):
+        for k in range(lane, ROWS, width):
             values[k, v] = found[k] if factor > ZERO else np.float32(np.nan)
         cuda.syncthreads()
 

@@ -1,4 +1,4 @@
-"""bayes: brute force, long-run MCMC and closed forms as referees; calibration; bad input."""
+"""bayes: brute force and closed forms as referees; calibration; bad input."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def uniform_draws(n, seed):
 
 
 def placenta(n, seed):
-    """The cohort of PAPER.md section 5: f, D, D* [mm²/s]."""
+    """A cohort like placentas: f, D, D* [mm²/s]."""
     random = np.random.default_rng(seed)
     f = random.normal(0.30, 0.10, 2 * n)
     return f[(f > 0) & (f < 1)][:n], random.normal(1.6e-3, 0.25e-3, n), 45e-3 * np.exp(0.35 * random.normal(size=n))
@@ -82,32 +82,6 @@ def test_posterior_equals_brute_force(s0, likelihood):
             assert np.max(np.abs(error)) < 0.2
 
 
-def test_posterior_meets_mcmc():
-    emcee = pytest.importorskip("emcee", reason="emcee, the independent sampler, is not installed")
-    data = phantom(20, snr=30, seed=5)
-    medians, spreads = np.array([0.2, 1.4e-3, 40e-3]), np.array([0.6, 0.4, 0.5])
-    found = run_method("bayes", data.signals, TEN, prior="lognormal", sigma=1 / 30, s0=1.0, f_normal=(0.2, 0.6),
-                       d_normal=(1.4e-3, 0.4), dstar_normal=(40e-3, 0.5))  # fmt: skip
-    centre = np.array([np.log(medians[0] / (1 - medians[0])), *np.log(medians[1:])])
-
-    def log_posterior(x, y):
-        f, D, Dstar = 1 / (1 + np.exp(-x[:, 0])), np.exp(x[:, 1]), np.exp(x[:, 2])
-        inside = (D < 5e-3) & (Dstar > 5e-3) & (Dstar < 0.2)  # the default bounds
-        misfit = ((y - equation1(1.0, f, D, Dstar, TEN)) ** 2).sum(1) * 450
-        return np.where(inside, -misfit - 0.5 * (((x - centre) / spreads) ** 2).sum(1), -np.inf)
-
-    for v in range(20):
-        random = np.random.RandomState(v)
-        sampler = emcee.EnsembleSampler(32, 3, log_posterior, args=[data.signals[v].astype(float)], vectorize=True)
-        sampler.random_state = random.get_state()
-        sampler.run_mcmc(centre + 0.1 * random.normal(size=(32, 3)), 1500)
-        x = sampler.get_chain(discard=400, flat=True)
-        theta = np.stack([1 / (1 + np.exp(-x[:, 0])), np.exp(x[:, 1]), np.exp(x[:, 2])])
-        here = np.array([found.f[v], found.D[v], found.Dstar[v]])
-        # 35,200 samples, autocorrelation about 40 steps, ours 400 effective: 0.06 SD together, 4 of these allowed
-        assert np.all(np.abs(here - theta.mean(1)) < 0.25 * theta.std(1)), v
-
-
 def test_one_compartment_has_a_closed_form():
     """f about 0: with ln D normal and narrow, y is linear in ln D, and the posterior is a normal in closed form."""
     D, prior_sd, sigma = 1.2e-3, 0.05, 0.05
@@ -118,7 +92,7 @@ def test_one_compartment_has_a_closed_form():
     slope = -TEN * D * np.exp(-TEN * D)  # of the signal along ln D
     precision = 1 / prior_sd**2 + (slope @ slope) / sigma**2
     mean = ((signals - np.exp(-TEN * D)) @ slope / sigma**2) / precision
-    # 0.15 SD: the curvature that the linear form leaves out, and 400 effective draws
+    # 0.2 SD: four times the error that 400 effective draws leave; curvature, which the linear form leaves out, is less
     assert np.all(np.abs(np.log(found.D / D) - mean) * np.sqrt(precision) < 0.2)
     assert np.all(np.abs(found.dstd / found.D * np.sqrt(precision) - 1) < 0.2)
 
@@ -166,8 +140,8 @@ def test_true_prior_beats_least_squares_and_shrinkage_comes_near():
     signals = noisy(truth, FIVE, 30, 3)
     table = {"f": known[0], "d": known[1], "dstar": known[2]}
     best = errors(fitter(signals, FIVE, table, prior="truth.h5", sigma=1 / 30, s0=1.0).fit(signals), truth)
-    # PAPER.md section 5: about 1.1e-3, 2.8e-2, 1.9e2 for a plausible spread of this kind; measured 1.2e-3, 3.1e-2, 1.7e2
-    np.testing.assert_allclose(best * (1, 1e6, 1e6), (1.1e-3, 2.8e-2, 1.9e2), rtol=0.2)
+    # bench/results/bayes_accuracy.md, five b-values at SNR 30: 1.2e-3, 3.1e-2, 1.7e2; here fewer voxels
+    np.testing.assert_allclose(best * (1, 1e6, 1e6), (1.18e-3, 3.11e-2, 1.69e2), rtol=0.2)
     shrunk = errors(fitter(signals, FIVE, s0=1.0).fit(signals), truth)
     assert np.all(shrunk < 1.10 * best)  # the goal
     squares = errors(run_method("nlls", signals, FIVE, s0=1.0), truth)
@@ -287,3 +261,44 @@ def test_without_b0_a_prior_from_the_data_warns():
         signals = phantom(300, bvalues, 30).signals
         notes = fitter(signals, bvalues, **options).notes
         assert any("without b = 0" in note for note in notes) == warned
+
+
+def test_rician_noise_with_s0_unknown_meets_gaussian_noise_at_high_snr():
+    """At SNR 100 the two likelihoods differ by less than a hundredth of a noise SD: so do the posteriors, but not the paths."""
+    signals = phantom(60, snr=100, seed=5).signals
+    gaussian, rician = (
+        run_method("bayes", signals, TEN, prior="uniform", sigma=0.01, likelihood=kind, **BOX)
+        for kind in ("gaussian", "rician")
+    )
+    for name, sd in (("f", "fstd"), ("D", "dstd"), ("Dstar", "dstarstd")):
+        # both with 400 effective draws or, S0 being drawn too, somewhat fewer: five standard errors of the difference
+        apart = (getattr(rician, name) - getattr(gaussian, name)) / getattr(gaussian, sd)
+        assert np.max(np.abs(apart)) < 0.4, name
+        assert np.abs(np.mean(apart)) < 0.05, name
+        assert np.all(np.abs(getattr(rician, sd) / getattr(gaussian, sd) - 1) < 0.4), name
+    np.testing.assert_allclose(rician.S0, gaussian.S0, rtol=0.01)  # half a standard error
+
+
+def test_outcome_of_voxels_without_perfusion_and_of_too_few_draws():
+    tissue = np.exp(-TEN * 1e-3)[None] + np.random.default_rng(1).normal(0, 0.02, (20, 10))
+    found = run_method("bayes", tissue, TEN, prior="uniform", sigma=0.02)
+    assert np.all(found.outcome == Outcome.DSTAR_UNIDENTIFIABLE)
+    data = phantom(20, snr=1000, seed=3)
+    table = dict(
+        zip(("f", "d", "dstar"), uniform_draws(300, 1), strict=True)
+    )  # 300 draws at SNR 1000: one has all weight
+    found = fitter(data.signals, TEN, table, prior="truth.h5", sigma=0.02).fit(data.signals)
+    assert np.all(found.outcome[found.ess < 50] == Outcome.ITERATION_LIMIT)
+    assert np.mean(found.ess < 50) > 0.5
+    assert not np.any(found.outcome[found.ess >= 50] == Outcome.ITERATION_LIMIT)
+
+
+@pytest.mark.parametrize("options", [{}, {"prior": "uniform", "sigma": "estimate"}, {"s0": 1.0}])
+def test_noise_prior_and_s0_are_in_units_of_the_signal(options):
+    signals = phantom(1000, snr=30, seed=6).signals
+    one = fitter(signals, TEN, **options).problem
+    more = {key: 1024 * value if key == "s0" else value for key, value in options.items()}
+    other = fitter(signals * np.float32(1024), TEN, **more).problem  # a power of two: nothing is rounded otherwise
+    assert float(other.noise.sigma) == pytest.approx(1024 * float(one.noise.sigma), rel=1e-6)
+    assert float(one.noise.sigma) == pytest.approx(1 / 30, rel=0.1)
+    np.testing.assert_array_equal(one.prior.means, other.prior.means)

@@ -1,0 +1,51 @@
+"""What is told of a voxel: the outcome by its rule, units, and residuals, against numpy."""
+
+import numpy as np
+import pytest
+
+from ivimsc.methods.bayes import rows
+from ivimsc.methods.bayes.summary import ending, finish, put_maximum, put_moments
+from ivimsc.outcome import Outcome
+from tests.conftest import TEN, equation1
+
+GOOD = {"f": 0.2, "d": 1.0, "p": 40.0, "f_sd": 0.05, "p_sd": 10.0, "ess": 400.0, "least": 50.0}
+
+
+@pytest.mark.parametrize(("changed", "outcome"), [
+    ({}, Outcome.CONVERGED),
+    ({"f_sd": 0.11}, Outcome.DSTAR_UNIDENTIFIABLE),  # 1.96 SD reach f = 0
+    ({"f_sd": 0.1}, Outcome.CONVERGED),
+    ({"p_sd": 76.0}, Outcome.DSTAR_UNIDENTIFIABLE),  # 1.96 · 76 = 149 > 40 ln 40 = 147.6
+    ({"p_sd": 75.0}, Outcome.CONVERGED),
+    ({"d": 0.0, "p_sd": 76.0}, Outcome.CONVERGED),  # D = 0: D* is apart from it however wide
+    ({"ess": 49.0}, Outcome.ITERATION_LIMIT),
+    ({"ess": 50.0}, Outcome.CONVERGED),
+    ({"ess": np.nan}, Outcome.ITERATION_LIMIT),
+    ({"ess": 49.0, "f_sd": 0.11}, Outcome.ITERATION_LIMIT),  # too few draws tell no SD
+])  # fmt: skip
+def test_ending(changed, outcome):
+    assert ending(**GOOD | changed) == outcome
+
+
+def test_units_and_residuals():
+    scale, found = np.float32(50), np.arange(1, 13, dtype=np.float32)
+    found[rows.S0], found[rows.F], found[rows.D], found[rows.DSTAR], found[rows.ESS] = 1.1, 0.2, 1.0, 40.0, 400
+    signals = np.stack([np.zeros(10), 50 * np.linspace(1, 0.5, 10)]).astype(np.float32)
+    values, outcome = np.zeros((rows.ROWS, 2), np.float32), np.zeros(2, np.uint8)
+    before = found.copy()
+    finish(signals, 1, scale, (TEN * 1e-3).astype(np.float32), np.float32(50), found, values, outcome)
+    residuals = signals[1] - equation1(55.0, 0.2, 1e-3, 40e-3, TEN)
+    units = {rows.S0: 50, **dict.fromkeys((2, 3, 6, 7, 10, 11), 1e-3)}
+    expected = [before[k] * units.get(k, 1) for k in range(rows.ROWS)]
+    expected[rows.RMSE] = np.sqrt(np.mean(residuals**2))
+    np.testing.assert_allclose(values[:, 1], expected, rtol=1e-5)  # float32
+    assert np.all(values[:, 0] == 0)
+    assert outcome.tolist() == [0, Outcome.DSTAR_UNIDENTIFIABLE]  # f 0.2, its SD 6
+
+
+def test_moments_and_maximum_have_their_rows():
+    found, mean = np.zeros(rows.ROWS, np.float32), np.array([0.2, 1.0, 40.0], np.float32)
+    covariance = np.diag([0.01, -1e-9, 100.0]).astype(np.float32)  # a variance below 0 is one of rounding
+    put_moments(np.float32(1.5), np.float32(300), mean, covariance, found)
+    put_maximum(np.arange(6, dtype=np.float32).reshape(3, 2), 1, found)
+    np.testing.assert_allclose(found, [1.5, 0.2, 1, 40, 0, 0.1, 0, 10, 300, 1, 3, 5], rtol=1e-6)
