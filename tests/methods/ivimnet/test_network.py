@@ -56,3 +56,18 @@ def test_the_loss_is_the_misfit_of_the_signals():
     S0, f, D, Dstar = net(torch.tensor(y)).detach().numpy().astype(float).T
     expected = np.mean((equation1(S0, f, D * 1e-3, Dstar * 1e-3, FIVE) - y) ** 2)
     assert net.loss(torch.tensor(y)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_its_file_folds_the_batch_normalisation():
+    net, y = IvimNet(FIVE, IvimNetOptions()), torch.tensor(phantom(300, FIVE, snr=30).signals)
+    for _ in range(5):
+        net(y)  # moves the running means and variances away from 0 and 1
+    net.eval()
+    arrays = {name: array.numpy().astype(float) for name, array in net.arrays().items()}
+    for k, (low, high) in enumerate(BOUNDS):
+        x = y.numpy().astype(float)
+        for i in range(3):
+            x = x @ arrays[f"weight{i}"][k].T + arrays[f"bias{i}"][k]
+            x = np.where(x > 0, x, np.expm1(np.minimum(x, 0))) if i < 2 else x
+        expected = net(y)[:, k].detach().numpy()
+        np.testing.assert_allclose(low + (high - low) / (1 + np.exp(-x[:, 0])), expected, rtol=1e-4, atol=1e-4)
