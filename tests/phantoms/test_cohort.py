@@ -39,7 +39,7 @@ def test_scans_weeks_and_voxels_are_those_of_the_paper(cohorts):
 
 
 def test_pooled_distributions(cohorts):
-    """About those of PAPER.md, section 5: tolerances of a fifth of a spread for the means, a tenth for the spreads."""
+    """About those of the paper's cohort: tolerances of a fifth of a spread for the means, a tenth for the spreads."""
     for name in ("cohort-train", "cohort-test"):
         truth = cohorts[name][1].truth
         assert truth["f"].mean() == pytest.approx(0.30, abs=0.02) and truth["f"].std() == pytest.approx(0.10, rel=0.1)

@@ -133,15 +133,13 @@ class TestRecords:
         found, reached = resumed([lines[k] for k in kept])
         assert (reached, len(found)) == (done, done // 10)
 
-    @pytest.mark.parametrize("place", ["start", "offset"])
-    def test_whole_bytes_in_a_wrong_place_are_no_record(self, journal, place):
-        """The third record as the second: with the right voxels from the wrong bytes, or the other way round."""
+    @pytest.mark.parametrize("wrong", ["voxels", "bytes"])
+    def test_whole_bytes_in_a_wrong_place_are_no_record(self, journal, wrong):
+        """After the first record: the second's bytes for the third's voxels, or the third's bytes for the second's."""
         lines, resumed = journal
-        third = json.loads(lines[2])
-        second = json.loads(lines[1])
-        field = 0 if place == "offset" else 2  # of (start, stop, offset, …): the field that is made right
-        third[field] = second[field]
-        assert resumed([lines[0], json.dumps(third)])[1] == 10
+        second, third = json.loads(lines[1]), json.loads(lines[2])
+        voxels, content = (third, second) if wrong == "voxels" else (second, third)
+        assert resumed([lines[0], json.dumps(voxels[:2] + content[2:])])[1] == 10
 
     def test_a_wrong_checksum_is_no_record(self, journal):
         lines, resumed = journal

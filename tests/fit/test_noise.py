@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from ivimsc.inputs import noise_level
 
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
+from ivimsc.fit.noise import noise_level
 from tests.conftest import TEN, as_voxels, phantom
 
 LAUNCH = Launch("cpu", 2)
