@@ -56,6 +56,8 @@ def test_f_outside_its_bounds_comes_to_the_nearest_one(extrapolation):
     free = run_method("segmented", p.signals, TEN, extrapolation=extrapolation)
     e = run_method("segmented", p.signals, TEN, extrapolation=extrapolation, f_bounds=(0.15, 0.3), sigma=1e-4)
     np.testing.assert_allclose(e.f, np.clip(free.f, 0.15, 0.3), rtol=1e-5)
+    residuals = p.signals.astype(np.float64) - equation1(e.S0, e.f, e.D, e.Dstar, TEN)  # S0 goes with f
+    np.testing.assert_allclose(e.rmse, np.sqrt(np.mean(residuals**2, axis=1)), rtol=1e-3)
     outside = (free.f < 0.149) | (free.f > 0.301)
     assert np.sum(free.f < 0.149) > 20 and np.sum(free.f > 0.301) > 20
     assert np.mean(e.outcome[outside] == Outcome.AT_BOUND) > 0.7  # a last bit may keep f a hair inside its bound
