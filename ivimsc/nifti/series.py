@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ivimsc.errors import InputError
 from ivimsc.files import told
 from ivimsc.nifti.image import Image, read_image
-from ivimsc.physics.protocol import Protocol, read_bval
+from ivimsc.physics.bvalue_text import read_bval
+from ivimsc.physics.protocol import Protocol
 from ivimsc.voxels import Voxels
 
 __all__ = ["read_series"]
