@@ -125,9 +125,9 @@ def _mean_of_finite(
     return np.where(n > 0, mean, plain), missing | (n < volumes.shape[-1])
 
 
-def missing_note(voxels: int) -> list[str]:
-    """What is said of voxels with missing volumes: a sentence, or nothing where there is none."""
-    if not voxels:
+def missing_note(voxels: int, protocol: Protocol) -> list[str]:
+    """What is said of `voxels` with missing volumes: a sentence, or nothing without repeats, where outcomes say it."""
+    if not voxels or protocol.repeats.max() == 1:
         return []
     some = "1 voxel has" if voxels == 1 else f"{voxels:,} voxels have"
     return [f"{some} volumes that are NaN or Inf; each b-value is the mean of its other volumes"]

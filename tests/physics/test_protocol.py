@@ -96,9 +96,11 @@ def test_a_mean_beyond_float32_is_not_missing() -> None:
     assert missing == 0
 
 
-def test_missing_volumes_are_told() -> None:
-    assert missing_note(0) == []
-    assert "1 voxel has volumes" in missing_note(1)[0] and "1,200 voxels have" in missing_note(1200)[0]
+def test_missing_volumes_are_told_where_there_are_others() -> None:
+    repeats, single = Protocol.from_volumes([0, 0, 50]), Protocol.from_volumes([0, 50])
+    assert missing_note(0, repeats) == missing_note(5, single) == []
+    assert "1 voxel has volumes" in missing_note(1, repeats)[0]
+    assert "1,200 voxels have" in missing_note(1200, repeats)[0]
 
 
 @pytest.mark.parametrize(
