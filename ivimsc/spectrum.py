@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.files import make_folder, refuse_existing, written_together
-from ivimsc.nifti import read_volume
+from ivimsc.nifti import read_volume, require_same_place
 from ivimsc.store import EstimateStore, VoxelStore
 
 __all__ = ["mean_spectra", "regions_of", "write_spectra"]
@@ -45,11 +45,11 @@ def regions_of(fit: EstimateStore, labels: Path | None = None) -> dict[str, NDAr
             names, values = voxels.tissue_names, np.asarray(voxels.tissue)
     else:
         volume, geometry = read_volume(labels)
-        if tuple(geometry.shape) != tuple(fit.geometry.shape) or volume.ndim != 3:
-            raise InputError(
-                f"{labels}: found shape {volume.shape}, expected {tuple(fit.geometry.shape)}, that of the estimates"
-            )
-        values, names = volume[tuple(fit.index[:].T)], {}
+        require_same_place(labels, volume.shape, geometry, fit.path, fit.geometry)
+        values, names = volume.reshape(fit.geometry.shape)[tuple(fit.index[:].T)], {}
+        if (values != np.round(values)).any():  # NaN differs from itself
+            odd = values[values != np.round(values)][0]
+            raise InputError(f"{labels}: found the label {odd:g}, expected whole numbers")
     for code in np.unique(values):
         if code > 0:
             inside[names.get(int(code), f"label {int(code)}")] = values == code

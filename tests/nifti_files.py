@@ -33,6 +33,14 @@ def stored(
     return path
 
 
+def patch(path: Path, place: int, content: bytes) -> Path:
+    """Write other bytes into a plain file, which no library would write."""
+    data = bytearray(path.read_bytes())
+    data[place : place + len(content)] = content
+    path.write_bytes(data)
+    return path
+
+
 def series(shape: tuple = (3, 4, 2, 4), dtype: str = "int16", seed: int = 0) -> np.ndarray:
     draw = np.random.default_rng(seed)
     return (draw.integers(0, 100, shape) if np.dtype(dtype).kind in "iu" else draw.random(shape)).astype(dtype)

@@ -86,12 +86,15 @@ def test_more_voxels_than_a_block(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data[tuple(masked.index.T)][:, ::-1], masked.signals)
 
 
-def test_voxels_that_are_not_finite_stay_so(tmp_path: Path, bval: Path) -> None:
-    data = np.ones((1, 1, 4, 4))
-    data[0, 0, :, 1] = [np.nan, np.inf, 1e300, 0]
-    signals = read_series(save(tmp_path / "a.nii", data), bval).signals
-    np.testing.assert_array_equal(signals[:, 1], [np.nan, np.inf, np.inf, 0.5])
-    np.testing.assert_array_equal(signals[:, 0], 1)
+def test_a_shell_is_the_mean_of_its_finite_volumes(tmp_path: Path, bval: Path) -> None:
+    data = np.ones((1, 1, 5, 4))
+    data[0, 0, :, 1] = [np.nan, np.inf, 1e300, 0, 1]
+    data[0, 0, 4, 2] = np.nan  # the only volume of its shell
+    voxels = read_series(save(tmp_path / "a.nii", data), bval)
+    np.testing.assert_array_equal(voxels.signals[:, 1], [1, 1, np.inf, 0.5, 1])
+    np.testing.assert_array_equal(voxels.signals[:, 2], [1, 1, 1, 1, np.nan])
+    np.testing.assert_array_equal(voxels.signals[:, 0], 1)
+    assert "3 voxels have volumes that are NaN or Inf" in voxels.attrs["notes"][-1]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])

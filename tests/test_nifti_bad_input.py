@@ -2,14 +2,16 @@
 
 import gzip
 import os
+import struct
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from ivimsc.errors import InputError
 from ivimsc.nifti import read_series, write_bval
-from tests.nifti_files import BVALUES, save, series, stored
+from tests.nifti_files import BVALUES, patch, save, series, stored
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def bad(folder: Path, how: str) -> Path:
     if how == "3-D":
         save(path, series()[..., 0])
     elif how == "5-D":
-        save(path, series()[:, :, :, None])
+        save(path, series((3, 4, 2, 2, 4)))
     elif how == "truncated":
         save(path, np.random.default_rng(0).integers(0, 9999, (20, 20, 20, 4)).astype(np.int16))
         os.truncate(path, path.stat().st_size // 2)
@@ -46,7 +48,20 @@ def bad(folder: Path, how: str) -> Path:
         path.write_bytes(b"")
     elif how == "pair":
         save(folder / "pair.img", series())
+        path = (folder / "pair.hdr").rename(folder / "pair.nii")
+    elif how == "half a pair":
+        save(folder / "pair.img", series())
+        (folder / "pair.img").unlink()
         path = folder / "pair.hdr"
+    elif how == "Analyze":
+        nib.save(nib.AnalyzeImage(series(), np.eye(4)), folder / "old.img")
+        path = folder / "old.hdr"
+    elif how in ("vox_offset", "vox_offset nan", "vox_offset inf"):
+        path = save(folder / "bad.nii", series())
+        patch(path, 108, struct.pack("<f", float(how[11:] or -8)))
+    elif how == "qform":
+        path = save(folder / "bad.nii", series())
+        patch(path, 252, struct.pack("<hhfff", 1, 0, 0.9, 0.9, 0.9))
     elif how == "complex":
         save(path, series().astype(np.complex64))
     elif how == "affine":
@@ -60,7 +75,7 @@ def bad(folder: Path, how: str) -> Path:
     ("how", "found"),
     [
         ("3-D", "found a 3-D image (3, 4, 2), expected 4-D"),
-        ("5-D", "found a 5-D image (3, 4, 2, 1, 4), expected 4-D"),
+        ("5-D", "found a 5-D image (3, 4, 2, 2, 4), expected 4-D"),
         ("truncated", "truncated"),
         ("truncated header", "truncated"),
         ("truncated plain", "found 48 of 192 bytes of image data"),
@@ -68,7 +83,12 @@ def bad(folder: Path, how: str) -> Path:
         ("text", "not NIfTI"),
         ("gzipped text", "not NIfTI"),
         ("empty", "not NIfTI"),
-        ("pair", ".hdr/.img pair"),
+        ("pair", "found the header of a pair, expected names that end in .hdr and .img"),
+        ("Analyze", "found an Analyze header, which has no orientation"),
+        ("vox_offset", "found vox_offset -8"),
+        ("vox_offset nan", "found vox_offset nan"),
+        ("vox_offset inf", "found vox_offset inf"),
+        ("qform", "unusable qform"),
         ("complex", "complex64"),
         ("affine", "affine"),
         ("folder", "directory"),
@@ -83,6 +103,11 @@ def test_bad_series(tmp_path: Path, bval: Path, how: str, found: str) -> None:
     assert str(path) in message and found in message and "\n" not in message
 
 
+def test_half_a_pair_names_the_other_file(tmp_path: Path, bval: Path) -> None:
+    with pytest.raises(InputError, match=r"pair\.img: No such file"):
+        read_series(bad(tmp_path, "half a pair"), bval)
+
+
 def test_files_that_do_not_fit_together(tmp_path: Path, bval: Path) -> None:
     path = save(tmp_path / "a.nii", series())
     short = write_bval(tmp_path / "short.bval", [0, 50, 800])
@@ -91,9 +116,9 @@ def test_files_that_do_not_fit_together(tmp_path: Path, bval: Path) -> None:
     with pytest.raises(InputError, match=r"none\.bval: No such file"):
         read_series(path, tmp_path / "none.bval")
     other = save(tmp_path / "m.nii", np.ones((3, 4, 3), np.uint8))
-    with pytest.raises(InputError, match=r"m\.nii: found a mask of shape \(3, 4, 3\), expected \(3, 4, 2\) as in"):
+    with pytest.raises(InputError, match=r"m\.nii: found a volume of shape \(3, 4, 3\), expected \(3, 4, 2\) as in"):
         read_series(path, bval, other)
-    with pytest.raises(InputError, match=r"found a mask of shape \(3, 4, 2, 4\)"):
+    with pytest.raises(InputError, match=r"found a volume of shape \(3, 4, 2, 4\)"):
         read_series(path, bval, path)
     empty = save(tmp_path / "empty.nii", np.zeros((3, 4, 2), np.uint8))
     with pytest.raises(InputError, match=r"empty\.nii: found no voxel above 0"):

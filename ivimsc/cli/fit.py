@@ -35,7 +35,7 @@ def fit(
     from ivimsc.cli.show import outcome_lines, progress, settings_of
     from ivimsc.cli.words import in_options
     from ivimsc.fit import FitJob, fit_file
-    from ivimsc.physics.protocol import parse_bvalues
+    from ivimsc.physics.bvalue_text import parse_bvalues
 
     chosen = settings_of(settings) | ({} if model is None else {"model": model})
     wanted = None if bvalues is None else parse_bvalues(bvalues)

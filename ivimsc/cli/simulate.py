@@ -37,7 +37,7 @@ def simulate(
     from ivimsc.cli.words import in_options
     from ivimsc.device.launch import choose_device
     from ivimsc.errors import InputError
-    from ivimsc.physics.protocol import parse_bvalues
+    from ivimsc.physics.bvalue_text import parse_bvalues
     from ivimsc.simulate import write_from_estimates, write_nifti, write_phantom
     from ivimsc.store import VoxelStore
 

@@ -29,7 +29,7 @@ def train(
 ) -> int:
     """Train a network on voxel stores and write its model file."""
     from ivimsc.cli.show import settings_of
-    from ivimsc.physics.protocol import parse_bvalues
+    from ivimsc.physics.bvalue_text import parse_bvalues
     from ivimsc.train import TrainJob, train_file
 
     wanted = None if bvalues is None else parse_bvalues(bvalues)

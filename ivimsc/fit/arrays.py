@@ -4,14 +4,14 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ivimsc.device.launch import Launch, choose_device, is_on_gpu
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.fit.inputs import inputs_of
 from ivimsc.methods import Method, find_method, make_options
-from ivimsc.physics.protocol import Protocol
+from ivimsc.physics.protocol import Protocol, missing_note
 from ivimsc.voxels import Voxels
 
 __all__ = ["fit_signals"]
@@ -30,7 +30,8 @@ def fit_signals(
     Parameters
     ----------
     signals : (…, b) of any real dtype, in any unit; computed in float32. An array on a GPU (CuPy, torch, anything with
-        ``__cuda_array_interface__``) is fitted there, and the fields of the result stay there: no copy
+        ``__cuda_array_interface__``) is fitted there, and the fields of the result stay there: no copy. NaN, Inf and the
+        masked values of a masked array are missing: a b-value is the mean of its other repeats
     bvalues : (b,) in s/mm², in any order; repeats are averaged
     method : name of the method, one of `ivimsc.methods.METHODS`
     device : "cpu", "cuda", "cuda:1" and so on, or "auto"; default: where the signals are
@@ -56,7 +57,7 @@ def fit_signals(
     (0.3, 0.0016, 0.045)
     """
     record = find_method(method)
-    array = signals if is_on_gpu(signals) else np.asarray(signals)
+    array = signals if is_on_gpu(signals) else _with_nan(signals)
     launch = _launch(array, device, threads, record)
     if array.dtype.kind not in "fiub":
         raise InputError(f"signals: found dtype {array.dtype}, expected real numbers")
@@ -64,24 +65,35 @@ def fit_signals(
     shape = tuple(array.shape)
     if not shape or shape[-1] != len(protocol.shell):
         raise InputError(f"signals: found shape {shape}, expected (…, {len(protocol.shell)}), one per b-value")
-    voxels = Voxels(_rows(array, protocol, launch), protocol.bvalues)
+    rows, notes = _rows(array, protocol, launch)
+    voxels = Voxels(rows, protocol.bvalues, attrs={"notes": notes})
     module = record.load()
     options = make_options(module, options)
     fitter = module.prepare(voxels, options, launch, inputs_of(record, options, voxels, launch))
     told = len(fitter.launch.notes)
     estimates = fitter.fit(voxels.signals).reshape(shape[:-1])
-    for note in fitter.launch.notes[told:]:
+    for note in [*notes, *fitter.launch.notes[told:]]:
         warnings.warn(note, stacklevel=2)
     return estimates
 
 
-def _rows(array: Any, protocol: Protocol, launch: Launch) -> Any:
-    """Signals (voxel, b), repeats averaged, where `array` (…, volume) is."""
+def _with_nan(signals: ArrayLike) -> NDArray:
+    """The signals as an array; masked values are NaN."""
+    if not np.ma.is_masked(signals):
+        return np.asarray(signals)
+    if signals.dtype.kind not in "fiub":  # told of by `fit_signals`
+        return signals.data
+    return signals.astype(np.result_type(signals.dtype, np.float32)).filled(np.nan)
+
+
+def _rows(array: Any, protocol: Protocol, launch: Launch) -> tuple[Any, list[str]]:
+    """Signals (voxel, b), repeats averaged, where `array` (…, volume) is; and what is to be told of missing values."""
     if is_on_gpu(array):
         from ivimsc.device.arrays import rows_of
 
-        return rows_of(launch, array, protocol.shell, len(protocol.bvalues))
-    return np.ascontiguousarray(protocol.average(array.reshape(-1, array.shape[-1])))
+        return rows_of(launch, array, protocol.shell, len(protocol.bvalues)), []
+    rows, missing = protocol.average_and_count(array.reshape(-1, array.shape[-1]))
+    return np.ascontiguousarray(rows), missing_note(missing, protocol)
 
 
 def _launch(array: Any, device: str | None, threads: int | None, method: Method) -> Launch:

@@ -64,7 +64,8 @@ class FitJob:
     @property
     def stem(self) -> str:
         """How the names of the results begin."""
-        return map_stem(self.input)
+        name = str(self.input).removesuffix(".gz").removesuffix(".hdr").removesuffix(".img")
+        return map_stem(name)
 
     @property
     def target(self) -> Path:

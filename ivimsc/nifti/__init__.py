@@ -1,6 +1,7 @@
 """NIfTI in and out; the only part of the package that knows the format. `image`: files; `series`: files to voxels."""
 
 from ivimsc.nifti.image import encode_volume, little_endian, read_volume, volume_stream, write_bval, write_volume
+from ivimsc.nifti.place import require_same_place
 from ivimsc.nifti.series import read_series
 
 __all__ = [
@@ -8,6 +9,7 @@ __all__ = [
     "little_endian",
     "read_series",
     "read_volume",
+    "require_same_place",
     "volume_stream",
     "write_bval",
     "write_volume",

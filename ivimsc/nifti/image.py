@@ -13,11 +13,11 @@ from typing import IO, NamedTuple
 import nibabel as nib
 import numpy as np
 from isal import igzip
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import ArrayLike, NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.files import told, written_whole
+from ivimsc.nifti.header import files_of, geometry_of, new_header, parse_header
 from ivimsc.voxels import Geometry
 
 __all__ = [
@@ -48,7 +48,7 @@ def read_volume(path: str | Path) -> tuple[NDArray, Geometry]:
 
     Parameters
     ----------
-    path : NIfTI file, .nii or .nii.gz, of any integer or float type
+    path : NIfTI file of any integer or float type, .nii or .nii.gz, or either file of a pair, .hdr and .img
 
     Returns
     -------
@@ -133,7 +133,7 @@ def volume_stream(
     """
     if shape[:3] != tuple(geometry.shape):
         raise InputError(f"volume: found shape {shape}, expected {tuple(geometry.shape)} first")
-    head = _header(shape, np.dtype(dtype), geometry).binaryblock + bytes(4)  # four zeros: no extensions
+    head = new_header(shape, np.dtype(dtype), geometry).binaryblock + bytes(4)  # four zeros: no extensions
     if not compress:
         file.write(head)
         yield file
@@ -175,31 +175,56 @@ def write_bval(path: str | Path, bvalues: ArrayLike, force: bool = False) -> Pat
 def read_image(path: Path) -> Image:
     """Read a NIfTI image without scaling its values.
 
+    Axes of size 1 beyond the third are left out where there are more than four: (x, y, z, 1, b) is (x, y, z, b).
+
     Parameters
     ----------
-    path : NIfTI file, .nii or .nii.gz
+    path : NIfTI file, .nii or .nii.gz, or either file of a pair, .hdr and .img
 
     Raises
     ------
     InputError
         for a file that is missing, truncated, damaged or not NIfTI
     """
+    about, values = files_of(path)
+    with _opened(about) as stream:
+        header, offset = parse_header(about, stream)
+        geometry = geometry_of(about, header)
+        if values == about:
+            data = _read_data(path, stream, header)
+    if values != about:
+        with _opened(values) as stream:
+            stream.read(offset)
+            data = _read_data(values, stream, header)
+    slope, inter = header.get_slope_inter()
+    if data.ndim > 4:
+        longer = [n for n in data.shape[3:] if n > 1]
+        data = data.reshape(*data.shape[:3], *(longer or [1]), order="F")
+    return Image(data, 1.0 if slope is None else slope, 0.0 if inter is None else inter, geometry)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked; at the end of the block the checksum of packed ones is compared."""
     with told(path, "a NIfTI file that can be read"), open(path, "rb") as file, _whole(path):
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         stream = igzip.IGzipFile(fileobj=file, mode="rb") if packed else file
-        header = _parse(path, stream)
-        data = np.empty(header.get_data_shape(), header.get_data_dtype(), order="F")
-        rest = data.reshape(-1, order="F").view(np.uint8).data
-        size = len(rest)
-        while len(rest) and (got := stream.readinto(rest)):
-            rest = rest[got:]
-        if len(rest):
-            raise InputError(f"{path}: found {size - len(rest)} of {size} bytes of image data: the file is truncated")
+        yield stream
         while packed and stream.read(1 << 20):
             pass  # to the end of the stream, where gzip compares its checksum
-        slope, inter = header.get_slope_inter()
-        return Image(data, 1.0 if slope is None else slope, 0.0 if inter is None else inter, _geometry(path, header))
+
+
+def _read_data(path: Path, stream: IO[bytes], header: nib.Nifti1Header) -> NDArray:
+    """The values that follow in `stream`, in Fortran order."""
+    data = np.empty(header.get_data_shape(), header.get_data_dtype(), order="F")
+    rest = data.reshape(-1, order="F").view(np.uint8).data
+    size = len(rest)
+    while len(rest) and (got := stream.readinto(rest)):
+        rest = rest[got:]
+    if len(rest):
+        raise InputError(f"{path}: found {size - len(rest)} of {size} bytes of image data: the file is truncated")
+    return data
 
 
 @contextmanager
@@ -213,60 +238,3 @@ def _whole(path: Path) -> Iterator[None]:
         ) from error
     except (zlib.error, igzip.BadGzipFile, igzip.isal_zlib.error) as error:
         raise InputError(f"{path}: found damaged gzip data ({error}), expected a whole NIfTI file") from error
-
-
-def _parse(path: Path, stream: IO[bytes]) -> nib.Nifti1Header:
-    """The header at the start of `stream`, which is left at the first byte of the data."""
-    head = stream.read(348)
-    sizes = {int.from_bytes(head[:4], order) for order in ("little", "big")}
-    if 540 in sizes:
-        head += stream.read(540 - 348)
-    kind, magic = (nib.Nifti2Header, head[4:8]) if 540 in sizes else (nib.Nifti1Header, head[344:348])
-    if not sizes & {348, 540} or magic not in (b"n+1\0", b"n+2\0") or len(head) < 348:
-        found = "a header of a .hdr/.img pair" if magic in (b"ni1\0", b"ni2\0") else "a file that is not NIfTI"
-        raise InputError(f"{path}: found {found}, expected a NIfTI file (.nii or .nii.gz)")
-    try:
-        header = kind(head)
-        dtype, shape = header.get_data_dtype(), header.get_data_shape()
-        offset = header.get_data_offset()
-    except (HeaderDataError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: found a damaged NIfTI header ({error}), expected a whole one") from error
-    if dtype.kind not in "iuf":
-        raise InputError(f"{path}: found values of type {dtype}, expected integers or floats")
-    if len(shape) < 3 or min(shape) < 1:
-        raise InputError(f"{path}: found an image of shape {shape}, expected (x, y, z) or more")
-    stream.read(max(offset - len(head), 0))
-    return header
-
-
-def _geometry(path: Path, header: nib.Nifti1Header) -> Geometry:
-    try:
-        qform, qform_code = header.get_qform(coded=True)
-        sform, sform_code = header.get_sform(coded=True)
-        affine = header.get_best_affine()
-    except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
-        raise InputError(f"{path}: found an unusable qform or sform ({error}), expected an affine") from error
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) == 0:
-        raise InputError(f"{path}: found the affine {affine[:3].tolist()}, expected a finite, invertible one")
-    zooms = tuple(float(zoom) for zoom in header.get_zooms()[:3])
-    unit = header.get_xyzt_units()[0]
-    return Geometry(header.get_data_shape()[:3], affine, qform, sform, int(qform_code), int(sform_code), zooms, unit)
-
-
-def _header(shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry) -> nib.Nifti1Header:
-    kind = nib.Nifti1Header if max(shape) < 2**15 else nib.Nifti2Header  # NIfTI-1 counts in int16
-    header = kind()
-    header.set_data_dtype(dtype.newbyteorder("<"))
-    header.set_data_shape(shape)
-    header.set_zooms((*geometry.zooms, *(1.0,) * (len(shape) - 3)))
-    header.set_xyzt_units(geometry.xyz_unit)
-    if geometry.qform is not None:
-        header.set_qform(geometry.qform, geometry.qform_code)
-    if geometry.sform is not None:
-        header.set_sform(geometry.sform, geometry.sform_code)
-    uncoded = header["qform_code"] == header["sform_code"] == 0
-    if uncoded and not np.allclose(header.get_base_affine(), geometry.affine):
-        header.set_sform(geometry.affine, "aligned")  # an affine of our own; of a file without codes it is the base
-    header["scl_slope"], header["scl_inter"] = 1, 0
-    header["vox_offset"] = header.sizeof_hdr + 4
-    return header

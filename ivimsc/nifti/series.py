@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.files import told
+from ivimsc.nifti.header import files_of
 from ivimsc.nifti.image import Image, read_image
-from ivimsc.physics.protocol import Protocol, read_bval
+from ivimsc.nifti.place import require_same_place
+from ivimsc.physics.bvalue_text import read_bval
+from ivimsc.physics.protocol import Protocol, missing_note
 from ivimsc.voxels import Voxels
 
 __all__ = ["read_series"]
 
 _BLOCK = 16384  # voxels packed at once: their float64 copy stays in the cache
-_NEAR = 0.1  # of a voxel: headers keep float32 and quaternions, good to about 1e-3 of one; more is another place
 
 
 def read_series(
@@ -31,7 +33,7 @@ def read_series(
 
     Parameters
     ----------
-    path : NIfTI series (x, y, z, volume), .nii or .nii.gz, any integer or float type
+    path : NIfTI series (x, y, z, volume) of any integer or float type, .nii or .nii.gz, or a pair .hdr and .img
     bval : text file with one b-value per volume [s/mm²], in any order; repeats and directions are averaged
     mask : NIfTI volume (x, y, z) of any type; voxels above 0 are packed
     bvec : text file of directions; only its size is checked, as directions are averaged
@@ -48,7 +50,7 @@ def read_series(
     """
     path = Path(path)
     with ThreadPoolExecutor(1) as pool:
-        checksum = pool.submit(_sha256, path) if path.is_file() else None
+        checksum = pool.submit(_sha256, files_of(path)[1]) if path.is_file() else None
         image = read_image(path)
         if image.data.ndim != 4:
             raise InputError(f"{path}: found a {image.data.ndim}-D image {image.data.shape}, expected 4-D (x, y, z, b)")
@@ -60,9 +62,11 @@ def read_series(
             _check_bvec(bvec, volumes)
         protocol = Protocol.from_volumes(values, str(bval))
         places = _mask_places(mask, path, image)
-        attrs = {"notes": list(protocol.notes), "volumes": volumes, "repeats": protocol.repeats.tolist()}
+        signals, missing = _pack(image, protocol, places)
+        notes = [*protocol.notes, *missing_note(missing, protocol)]
+        attrs = {"notes": notes, "volumes": volumes, "repeats": protocol.repeats.tolist()}
         return Voxels(
-            signals=_pack(image, protocol, places),
+            signals=signals,
             bvalues=protocol.bvalues,
             index=_index(image.geometry.shape, places),
             geometry=image.geometry,
@@ -77,17 +81,7 @@ def _mask_places(mask: str | Path | None, path: Path, image: Image) -> NDArray[n
     if mask is None:
         return None
     other = read_image(Path(mask))
-    shape = image.geometry.shape
-    if other.data.shape[:3] != shape or other.data.size != np.prod(shape):
-        raise InputError(f"{mask}: found a mask of shape {other.data.shape}, expected {shape} as in {path}")
-    corners = np.array(list(np.ndindex(2, 2, 2))) * np.array(shape)
-    shift = (other.geometry.affine - image.geometry.affine) @ np.column_stack([corners, np.ones(8)]).T
-    away = np.linalg.norm(shift[:3], axis=0).max()
-    if away > _NEAR * min(image.geometry.zooms):
-        raise InputError(
-            f"{mask}: found an affine that puts a corner of the volume {away:.3g} mm away from where {path} has it, "
-            f"expected at most {_NEAR:g} of a voxel"
-        )
+    require_same_place(mask, other.data.shape, other.geometry, path, image.geometry)
     with np.errstate(invalid="ignore"):
         places = np.flatnonzero(other.data.reshape(-1, order="F") * np.float64(other.slope) + other.inter > 0)
     if not len(places):
@@ -95,10 +89,11 @@ def _mask_places(mask: str | Path | None, path: Path, image: Image) -> NDArray[n
     return places
 
 
-def _pack(image: Image, protocol: Protocol, places: NDArray[np.intp] | None) -> NDArray[np.float32]:
+def _pack(image: Image, protocol: Protocol, places: NDArray[np.intp] | None) -> tuple[NDArray[np.float32], int]:
+    """Signals (voxel, b) of the voxels at `places`, and how many of them have volumes that are not finite."""
     volumes = image.data.reshape((-1, image.data.shape[3]), order="F").T  # (volume, voxel), contiguous, no copy
     n = volumes.shape[1] if places is None else len(places)
-    signals = np.empty((n, len(protocol.bvalues)), np.float32)
+    signals, missing = np.empty((n, len(protocol.bvalues)), np.float32), 0
     for start in range(0, n, _BLOCK):
         stop = min(start + _BLOCK, n)
         some = slice(start, stop) if places is None else places[start:stop]
@@ -106,8 +101,9 @@ def _pack(image: Image, protocol: Protocol, places: NDArray[np.intp] | None) -> 
         if (image.slope, image.inter) != (1, 0):
             block *= image.slope
             block += image.inter
-        signals[start:stop] = protocol.average(block.T)
-    return signals
+        signals[start:stop], lost = protocol.average_and_count(block.T)
+        missing += lost
+    return signals, missing
 
 
 def _index(shape: tuple[int, ...], places: NDArray[np.intp] | None) -> NDArray[np.int32]:

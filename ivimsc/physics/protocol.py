@@ -1,23 +1,32 @@
-"""b-values: read, validated and grouped into shells here, once; everything after works on distinct ascending b-values.
+"""b-values: validated and grouped into shells here, once; everything after works on distinct ascending b-values.
 
 Volumes may come in any order. Repeats and gradient directions of one b-value belong to one shell, and so does jitter
-of a few s/mm², as scanners report it (995, 1000, 1005): the mean of a shell's volumes is taken at its mean b-value.
+as scanners report it, which grows with b (995, 1000, 1015): the mean of a shell's volumes is taken at its mean b-value.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ivimsc.errors import InputError
 
-__all__ = ["B0_LIMIT", "Protocol", "parse_bvalues", "read_bval", "require_distinct", "select_bvalues"]
+__all__ = [
+    "B0_LIMIT",
+    "Protocol",
+    "jitter",
+    "missing_note",
+    "require_distinct",
+    "select_bvalues",
+    "validated",
+]
 
 B0_LIMIT = 10.0  # s/mm²: the smallest b-value counts as b0 up to here
-_JITTER = 0.05  # relative; scanners that count imaging gradients report b-values a few per cent off
-_JITTER_LIMIT = 5.0  # s/mm²
+# Scanners that count imaging gradients report b-values a few per cent off, by direction. Protocols of small steps
+# (10, 20, 30 or 180, 190, 200) stay apart.
+_JITTER, _JITTER_LIMIT = 0.05, 5.0  # relative, up to so many s/mm²
+_JITTER_HIGH = 0.03  # relative, at any b-value
+LEAST, MOST = 10.0, 1e5  # s/mm²: the largest b-value of a scan lies between these
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,8 @@ class Protocol:
     def from_volumes(values: ArrayLike, source: str = "b-values") -> "Protocol":
         """Validate and group the b-values of the volumes.
 
-        Neighbours (sorted) share a shell if they lie at most 5 % of b and at most 5 s/mm² apart, and the shell
-        spans at most twice that.
+        Neighbours (sorted) share a shell if they lie no farther apart than `jitter`, and the shell spans at most twice
+        that.
 
         Parameters
         ----------
@@ -52,9 +61,10 @@ class Protocol:
         Raises
         ------
         InputError
-            if a value is not a finite number >= 0, or there is none
+            if a value is not a finite number >= 0, or there is none, and where the largest is none of a scanner's
         """
-        values = _validated(values, source)
+        values = validated(values, source)
+        _require_unit(values.max(), source)
         order = np.argsort(values, kind="stable")
         shell = np.empty(len(values), np.intp)
         shell[order] = _shells(values[order])
@@ -65,34 +75,85 @@ class Protocol:
         return Protocol(bvalues, shell, repeats, tuple(_notes(members, bvalues, repeats)))
 
     def average(self, volumes: NDArray) -> NDArray[np.float32]:
-        """Mean over the volumes of each shell.
+        """Mean over the finite volumes of each shell.
 
         Parameters
         ----------
-        volumes : (…, volume); a NaN in one volume stays a NaN
+        volumes : (…, volume); NaN and Inf are missing values
 
         Returns
         -------
-        (…, b) float32
+        (…, b) float32; where a shell has no finite volume, what its mean is: NaN or Inf
 
         Raises
         ------
         InputError
             for another number of volumes than there are b-values
         """
+        return self.average_and_count(volumes)[0]
+
+    def average_and_count(self, volumes: NDArray) -> tuple[NDArray[np.float32], int]:
+        """Mean over the finite volumes of each shell as `average`, and the number of voxels with missing volumes."""
         if volumes.shape[-1:] != self.shell.shape:
             raise InputError(
                 f"signals: found {volumes.shape[-1:]} volumes, expected {len(self.shell)}, one per b-value"
             )
         signals = np.empty((*volumes.shape[:-1], len(self.bvalues)), np.float32)
+        missing = np.zeros(volumes.shape[:-1], bool)
         with np.errstate(over="ignore", invalid="ignore"):  # beyond float32, and Inf - Inf: Inf and NaN say so
             for b in range(len(self.bvalues)):
                 at = np.flatnonzero(self.shell == b)
                 signals[..., b] = volumes[..., at[0]] if len(at) == 1 else volumes[..., at].mean(-1, dtype=np.float64)
-        return signals
+                lost = ~np.isfinite(signals[..., b])  # a missing volume shows in the mean: nothing else is looked at
+                if lost.any():
+                    signals[lost, b], missing[lost] = _mean_of_finite(
+                        volumes[lost][:, at], signals[lost, b], missing[lost]
+                    )
+        return signals, int(missing.sum())
 
 
-def _validated(values: ArrayLike, source: str) -> NDArray[np.float64]:
+def _mean_of_finite(
+    volumes: NDArray, plain: NDArray, missing: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Mean over the finite volumes of one shell, or `plain` where there is none; and `missing`, those found here added.
+
+    `volumes` is (voxel, volume), the others (voxel,).
+    """
+    finite = np.isfinite(volumes)
+    n = finite.sum(-1)
+    mean = np.where(finite, volumes, 0).sum(-1, dtype=np.float64) / np.maximum(n, 1)
+    return np.where(n > 0, mean, plain), missing | (n < volumes.shape[-1])
+
+
+def missing_note(voxels: int, protocol: Protocol) -> list[str]:
+    """What is said of `voxels` with missing volumes: a sentence, or nothing without repeats, where outcomes say it."""
+    if not voxels or protocol.repeats.max() == 1:
+        return []
+    some = "1 voxel has" if voxels == 1 else f"{voxels:,} voxels have"
+    return [f"{some} volumes that are NaN or Inf; each b-value is the mean of its other volumes"]
+
+
+def jitter(b: float) -> float:
+    """How far apart b-values near `b` may lie and still mean the same [s/mm²]: 5 % up to 5 s/mm², and 3 % above."""
+    return max(min(_JITTER * b, _JITTER_LIMIT), _JITTER_HIGH * b)
+
+
+def _require_unit(largest: float, source: str) -> None:
+    """Refuse b-values that no scanner makes, and name the unit that they are likely to have. All b = 0 has no unit."""
+    if 0 < largest < LEAST:
+        unit = "in ms/µm²: times 1000 they are in s/mm²"
+    elif largest > MOST:
+        unit = "in s/m²: divided by 1e6 they are in s/mm²"
+    else:
+        return
+    raise InputError(
+        f"{source}: found {largest:g} as the largest b-value, expected {LEAST:g} to {MOST:g} s/mm²; "
+        f"these are likely to be {unit}"
+    )
+
+
+def validated(values: ArrayLike, source: str) -> NDArray[np.float64]:
+    """The b-values (any shape) as (volume,) float64 [s/mm²]; InputError for any that is no finite number >= 0, or none."""
     try:
         values = np.asarray(values, np.float64).ravel()
     except (TypeError, ValueError):
@@ -113,7 +174,7 @@ def _shells(ascending: NDArray[np.float64]) -> NDArray[np.intp]:
     shell = np.zeros(len(ascending), np.intp)
     first = ascending[0]
     for i in range(1, len(ascending)):
-        tolerance = min(_JITTER * ascending[i], _JITTER_LIMIT)
+        tolerance = jitter(ascending[i])
         near = ascending[i] - ascending[i - 1] <= tolerance and ascending[i] - first <= 2 * tolerance
         shell[i] = shell[i - 1] + (not near)
         if not near:
@@ -139,7 +200,7 @@ def _notes(members: list[NDArray], bvalues: NDArray, repeats: NDArray) -> list[s
 def select_bvalues(available: NDArray, wanted: ArrayLike, source: str = "bvalues") -> NDArray[np.intp]:
     """Find some b-values among those that there are.
 
-    A wanted value means the nearest shell within the jitter that a shell may have (5 %, at most 5 s/mm²).
+    A wanted value means the nearest shell within `jitter`.
 
     Parameters
     ----------
@@ -158,9 +219,9 @@ def select_bvalues(available: NDArray, wanted: ArrayLike, source: str = "bvalues
     """
     available = np.asarray(available, np.float64)
     places = []
-    for value in _validated(wanted, source):
+    for value in validated(wanted, source):
         nearest = int(np.argmin(np.abs(available - value)))
-        if abs(available[nearest] - value) > min(_JITTER * value, _JITTER_LIMIT):
+        if abs(available[nearest] - value) > jitter(value):
             raise InputError(f"{source}: found {value:g}, expected some of {_listed(available)} s/mm²")
         if nearest in places:
             raise InputError(f"{source}: found b = {available[nearest]:g} twice, expected distinct b-values")
@@ -187,64 +248,6 @@ def require_distinct(bvalues: NDArray, least: int, who: str) -> None:
             f"{who}: found {len(bvalues)} distinct b-value{'s' * (len(bvalues) != 1)} ({_listed(bvalues)} s/mm²), "
             f"expected at least {least}"
         )
-
-
-def read_bval(path: str | Path) -> NDArray[np.float64]:
-    """Read an FSL or BIDS .bval file: numbers apart by white space, in a row, in a column or both.
-
-    Parameters
-    ----------
-    path : of the file
-
-    Returns
-    -------
-    (volume,) in s/mm², in the order of the file
-
-    Raises
-    ------
-    InputError
-        if the file is missing, empty, not text, or holds something else than finite numbers >= 0
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # -sig: editors on Windows leave a byte order mark
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: found binary data, expected a text file of b-values") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a text file of b-values") from None
-    return _numbers(text.split(), str(path))
-
-
-def parse_bvalues(text: str, source: str = "bvalues") -> NDArray[np.float64]:
-    """Read b-values from text, apart by commas or blanks: ``20,50,150``.
-
-    Parameters
-    ----------
-    text : the b-values in s/mm²
-    source : where the text comes from, for errors
-
-    Returns
-    -------
-    (b,) in s/mm², in the order of the text
-
-    Raises
-    ------
-    InputError
-        for anything but finite numbers >= 0, and for none
-    """
-    return _numbers(text.replace(",", " ").split(), source)
-
-
-def _numbers(words: Sequence[str], source: str) -> NDArray[np.float64]:
-    values = []
-    for position, word in enumerate(words, start=1):
-        try:
-            values.append(float(word))
-        except ValueError:
-            found = word if len(word) <= 20 else word[:20] + "…"
-            raise InputError(
-                f"{source}: found {found!r} at position {position}, expected numbers apart by blanks"
-            ) from None
-    return _validated(values, source)
 
 
 def _listed(values: NDArray) -> str:

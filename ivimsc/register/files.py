@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ivimsc.errors import InputError
 from ivimsc.files import refuse_existing, written_together
 from ivimsc.nifti import encode_volume, read_volume, write_bval
-from ivimsc.physics.protocol import read_bval
+from ivimsc.physics.bvalue_text import read_bval
 from ivimsc.register.figure import draw
 from ivimsc.register.stage import Registration, register_images
 from ivimsc.voxels import Geometry

@@ -9,10 +9,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ivimsc.errors import InputError
-from ivimsc.physics.protocol import Protocol, parse_bvalues, read_bval, require_distinct, select_bvalues
+from ivimsc.physics.bvalue_text import read_bval
+from ivimsc.physics.protocol import (
+    Protocol,
+    missing_note,
+    require_distinct,
+    select_bvalues,
+)
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
-volumes = st.lists(st.floats(0, 3000), min_size=1, max_size=40)
+volumes = st.lists(st.floats(0, 3000), min_size=1, max_size=40).map(
+    lambda values: [*values, 700.0]
+)  # some b of a scanner
 
 
 @pytest.mark.parametrize(
@@ -23,8 +31,14 @@ volumes = st.lists(st.floats(0, 3000), min_size=1, max_size=40)
         ([0, 1, 2, 5, 10], [0, 1, 2, 5, 10]),
         ([1000, 0, 1005, 0, 50], [0, 50, 1002.5]),
         ([100, 105, 110, 115], [105, 115]),  # a chain ends at twice the tolerance: 100 to 110
-        ([0.1, 0.1, 0.1], [0.1]),  # the mean of equal values is that value, to the last bit
+        ([0.1, 0.1, 0.1, 50], [0.1, 50]),  # the mean of equal values is that value, to the last bit
         ([-0.0, 0], [0]),
+        ([985, 990, 1000, 1010, 1015], [1000]),  # imaging gradients change b by direction
+        ([985, 1015], [1000]),
+        ([1485, 1490, 1500, 1515, 1985, 2000, 2030], [1497.5, 2005]),
+        ([10, 20, 30], [10, 20, 30]),  # protocols of small steps
+        ([180, 190, 200], [180, 190, 200]),
+        ([900, 1000, 1100], [900, 1000, 1100]),
     ],
 )
 def test_shells(values: list, expected: list) -> None:
@@ -50,8 +64,8 @@ def test_every_volume_lies_in_a_narrow_shell(values: list) -> None:
     assert protocol.repeats.sum() == len(values)
     np.testing.assert_array_equal(np.bincount(protocol.shell), protocol.repeats)
     for b, value in zip(protocol.bvalues[protocol.shell], values, strict=True):
-        # a shell spans at most 10 s/mm² and 10 % of its highest value, so no member is farther than that from the mean
-        assert abs(value - b) <= min(10.0, 0.1 * max(value, b) / 0.9)
+        # a shell spans at most 10 % up to 10 s/mm², or 6 %, of its highest value: no member is farther from the mean
+        assert abs(value - b) <= max(min(10.0, 0.1 * max(value, b) / 0.9), 0.06 * max(value, b) / 0.94)
 
 
 @given(hnp.arrays(np.float32, st.tuples(st.integers(0, 5), st.just(6)), elements=st.floats(-1e6, 1e6, width=32)))
@@ -64,12 +78,29 @@ def test_average_is_the_mean_of_each_shell(signals: np.ndarray) -> None:
     np.testing.assert_allclose(averaged, np.stack(expected, 1), rtol=6e-8, atol=1e-6)
 
 
-def test_average_keeps_nan_and_checks_the_count() -> None:
-    protocol = Protocol.from_volumes([0, 0, 50])
-    averaged = protocol.average(np.array([[1, np.nan, 3], [1, 3, 5]], np.float64))
-    np.testing.assert_array_equal(averaged, [[np.nan, 3], [2, 5]])
-    with pytest.raises(InputError, match="expected 3"):
+def test_average_is_over_the_finite_volumes() -> None:
+    protocol = Protocol.from_volumes([0, 0, 50, 0])
+    nan, inf = np.nan, np.inf
+    signals = np.array([[1, nan, 3, 5], [nan, nan, 5, nan], [inf, 1, nan, 3], [1, 2, inf, 3], [1, 3, 5, 5]])
+    averaged, missing = protocol.average_and_count(signals)
+    np.testing.assert_array_equal(averaged, [[3, 3], [nan, 5], [2, nan], [2, inf], [3, 5]])
+    assert missing == 4
+    np.testing.assert_array_equal(protocol.average(signals.reshape(5, 1, 4)), averaged[:, None])
+    with pytest.raises(InputError, match="expected 4"):
         protocol.average(np.ones((4, 2)))
+
+
+def test_a_mean_beyond_float32_is_not_missing() -> None:
+    averaged, missing = Protocol.from_volumes([0, 0, 50]).average_and_count(np.array([[1e300, 1, 1]]))
+    np.testing.assert_array_equal(averaged, [[np.inf, 1]])
+    assert missing == 0
+
+
+def test_missing_volumes_are_told_where_there_are_others() -> None:
+    repeats, single = Protocol.from_volumes([0, 0, 50]), Protocol.from_volumes([0, 50])
+    assert missing_note(0, repeats) == missing_note(5, single) == []
+    assert "1 voxel has volumes" in missing_note(1, repeats)[0]
+    assert "1,200 voxels have" in missing_note(1200, repeats)[0]
 
 
 @pytest.mark.parametrize(
@@ -100,45 +131,23 @@ def test_bad_values(values: list, found: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["0 50 800", "0\n50\n800\n", "0 50\n800", "\ufeff0\t50  800 \r\n", "0.0 5e1 800.000", "  0 50 800\n\n"]
-)
-def test_read_bval(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "a.bval"
-    path.write_text(text, encoding="utf-8")
-    np.testing.assert_array_equal(read_bval(path), [0, 50, 800])
-
-
-@pytest.mark.parametrize(
-    ("content", "found"),
+    ("values", "unit"),
     [
-        (b"", "no b-value"),
-        (b" \n ", "no b-value"),
-        (b"0 fifty 800", "'fifty' at position 2"),
-        (b"0 nan 800", "nan at position 2 of 3"),
-        (b"0 50 -800", "-800 at position 3 of 3"),
-        (b"\x1f\x8b\x08\x00\xff\xfe", "binary data"),
-        (None, "No such file"),
+        ([0, 0.05, 0.8], "in ms/µm²: times 1000"),
+        ([0, 9.99], "in ms/µm²: times 1000"),
+        ([0, 8e8], "in s/m²: divided by 1e6"),
+        ([0, 100_001], "in s/m²: divided by 1e6"),
     ],
 )
-def test_read_bval_errors(tmp_path: Path, content: bytes | None, found: str) -> None:
-    path = tmp_path / "a.bval"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError) as error:
-        read_bval(path)
-    message = str(error.value)
-    assert str(path) in message and found in message and "expected" in message and "\n" not in message
+def test_bvalues_that_no_scanner_makes(values: list, unit: str) -> None:
+    with pytest.raises(InputError, match=r"^my\.bval: found .* as the largest b-value, expected 10 to 100000") as error:
+        Protocol.from_volumes(values, "my.bval")
+    assert unit in str(error.value) and "\n" not in str(error.value)
 
 
-def test_read_bval_of_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="directory"):
-        read_bval(tmp_path)
-
-
-def test_parse_bvalues() -> None:
-    np.testing.assert_array_equal(parse_bvalues("20, 50,150"), [20, 50, 150])
-    with pytest.raises(InputError, match="^bvalues: found 'x'"):
-        parse_bvalues("20,x")
+@pytest.mark.parametrize("values", [[0, 10], [0, 1e5], [0, 0]])
+def test_bvalues_at_the_ends_of_what_scanners_make(values: list) -> None:
+    assert Protocol.from_volumes(values).bvalues[-1] == values[-1]
 
 
 def test_select_bvalues() -> None:
@@ -146,6 +155,9 @@ def test_select_bvalues() -> None:
     np.testing.assert_array_equal(select_bvalues(available, [1000, 0, 20]), [0, 1, 3])
     with pytest.raises(InputError, match="found 30, expected some of 0, 20, 50, 1000.4"):
         select_bvalues(available, [20, 30])
+    np.testing.assert_array_equal(select_bvalues(available, [975]), [3])  # as far as a shell reaches: 3 %
+    with pytest.raises(InputError, match="found 960, expected"):
+        select_bvalues(available, [960])
     with pytest.raises(InputError, match="twice"):
         select_bvalues(available, [20, 20])
 
