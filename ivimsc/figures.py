@@ -47,6 +47,7 @@ OUTCOME_COLOURS = {
     Outcome.BAD_SIGNAL: "#ff00ff",
     Outcome.GAP: "#c0504d",
     Outcome.OUTSIDE_TRAINING: "#b8b04a",
+    Outcome.MISFIT: "#8c564b",
 }
 PERFUSED = 0.05  # histograms show voxels with more perfusion than this: elsewhere D* means nothing
 SHORT = {
@@ -58,6 +59,7 @@ SHORT = {
     Outcome.BAD_SIGNAL: "bad signal",
     Outcome.GAP: "gap above tolerance",
     Outcome.OUTSIDE_TRAINING: "outside the training",
+    Outcome.MISFIT: "misfit",
 }
 
 

@@ -1,4 +1,10 @@
-"""How a voxel's fit ended: the outcomes, their sentences and their numbers, the same for every method."""
+"""How a voxel's fit ended: the outcomes, their sentences and their numbers, the same for every method.
+
+The order in which outcomes win, where more than one holds: bad signal (5); outside what a model was trained on (7); iteration
+limit (3); duality gap (6); the model does not explain the signal (8); D* not identifiable (4); at a bound (2); converged (1).
+First comes whether there is a result at all, then whether the method and the model hold, then what the data say of it. The
+rules of 1, 2 and 4 are in `numerics.ending`, and `device.verdict` asks them of every method.
+"""
 
 from enum import IntEnum
 
@@ -16,9 +22,11 @@ class Outcome(IntEnum):
     BAD_SIGNAL = 5
     GAP = 6
     OUTSIDE_TRAINING = 7
+    MISFIT = 8
 
     @property
     def sentence(self) -> str:
+        """What the outcome means, in words."""
         return _SENTENCES[self]
 
 
@@ -26,9 +34,10 @@ _SENTENCES = {
     Outcome.OUTSIDE: "outside the mask",
     Outcome.CONVERGED: "converged",
     Outcome.AT_BOUND: "at a bound of f, D or D*",
-    Outcome.ITERATION_LIMIT: "stopped at the iteration limit",
+    Outcome.ITERATION_LIMIT: "stopped at the iteration limit, or too few draws",
     Outcome.DSTAR_UNIDENTIFIABLE: "D* not identifiable: f is about 0, or D* about D, within 1.96 standard errors",
     Outcome.BAD_SIGNAL: "bad signal: NaN, Inf, S0 <= 0 or all zero; not fitted",
     Outcome.GAP: "duality gap above the tolerance",
     Outcome.OUTSIDE_TRAINING: "outside what the model was trained on, in its signals or in its estimates",
+    Outcome.MISFIT: "the model does not explain the signal: residuals beyond what the noise level allows",
 }

@@ -19,8 +19,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ivimsc.compiling import LANE_JIT
-from ivimsc.methods.bayes.special import log32, log_i0e32
 from ivimsc.numerics.lanes import exp32
+from ivimsc.numerics.special import log32, log_i0e32
 
 __all__ = ["NoiseModel", "Spread", "Terms", "log_likelihood", "scaled", "tile", "two_decays", "unit_signals"]
 

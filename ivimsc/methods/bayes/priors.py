@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from ivimsc.compiling import LANE_JIT
-from ivimsc.methods.bayes.special import log32
 from ivimsc.numerics.lanes import exp32
+from ivimsc.numerics.special import log32
 
 __all__ = ["GEOMETRIC", "LINEAR", "LOG", "Prior", "box_prior", "draw", "gaussian_prior", "log_prior", "low_discrepancy",
            "parameters", "to_coordinates"]  # fmt: skip

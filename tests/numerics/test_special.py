@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 from scipy.special import i0e
 
-from ivimsc.methods.bayes.special import log32, log_i0e32
+from ivimsc.numerics.special import log32, log_i0e32
 
 
 @njit
