@@ -58,6 +58,7 @@ class Method:
 METHODS = {
     method.name: method
     for method in (
+        Method("adc"),
         Method("segmented", on_cuda=True),
         Method("nlls", on_cuda=True),
         Method("bayes", on_cuda=True, files={"prior": "truth"}),

@@ -49,6 +49,7 @@ class Subject:
 SUBJECTS = {
     subject.method: subject
     for subject in (
+        Subject("adc", too_few=(50,), blood=False),
         Subject("nlls"),
         Subject("segmented", slowest=40e-3, why="slower blood is not gone above the split: a bias of the method"),
         Subject("bayes", {"prior": "reciprocal", "sigma": "marginal"}, f=0.02, D=0.02, Dstar=0.1, too_few=(0, 50),

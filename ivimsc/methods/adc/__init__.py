@@ -1,0 +1,1 @@
+"""Mono-exponential fit, the apparent diffusion coefficient (`method`)."""
