@@ -16,7 +16,7 @@ def population(n=3000, seed=0):
     random = np.random.default_rng(seed)
     S0, f = random.uniform(20, 200, n), random.uniform(0, 0.5, n) ** 2
     D, Dstar = random.uniform(0.5e-3, 2.5e-3, n), random.uniform(3e-3, 100e-3, n)
-    return Found(*(a.astype(np.float32) for a in (S0, f, D, Dstar, S0 * random.uniform(0.01, 0.06, n))))
+    return Found(*(a.astype(np.float32) for a in (S0, f, D, Dstar, S0 * random.uniform(0.002, 0.03, n))))
 
 
 def by_hand(found, bvalues, sigma, known_s0):
@@ -43,7 +43,7 @@ def test_it_is_the_rule(bvalues, known_s0, given):
 
 def test_only_converged_and_at_a_bound_are_judged():
     """f is 0 in all of them, which no data tell from none; what ended otherwise keeps its outcome."""
-    outcomes = np.array([o for o in Outcome], np.uint8)
+    outcomes = np.array(list(Outcome), np.uint8)
     ones = np.ones(len(outcomes), np.float32)
     found = Found(ones, 0 * ones, ones * np.float32(1e-3), ones * np.float32(0.05), ones * np.float32(0.01))
     changed = outcomes.copy()
