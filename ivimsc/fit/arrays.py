@@ -1,6 +1,7 @@
 """Fitting arrays in memory."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from ivimsc.device.launch import Launch, choose_device, is_on_gpu
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
-from ivimsc.fit.inputs import inputs_of
-from ivimsc.methods import Method, find_method, make_options
+from ivimsc.fit.prepare import prepare
+from ivimsc.methods import Method, find_method
 from ivimsc.physics.protocol import Protocol, missing_note
 from ivimsc.voxels import Voxels
 
@@ -67,14 +68,13 @@ def fit_signals(
         raise InputError(f"signals: found shape {shape}, expected (…, {len(protocol.shell)}), one per b-value")
     rows, notes = _rows(array, protocol, launch)
     voxels = Voxels(rows, protocol.bvalues, attrs={"notes": notes})
-    module = record.load()
-    options = make_options(module, options)
-    fitter = module.prepare(voxels, options, launch, inputs_of(record, options, voxels, launch))
-    told = len(fitter.launch.notes)
-    estimates = fitter.fit(voxels.signals).reshape(shape[:-1])
-    for note in [*notes, *fitter.launch.notes[told:]]:
-        warnings.warn(note, stacklevel=2)
-    return estimates
+    prepared = prepare(record, options, voxels, launch)
+    told = len(prepared.fitter.launch.notes)
+    estimates = prepared.fit(voxels.signals).reshape(shape[:-1])
+    late = prepared.fitter.launch.notes[told:]
+    for note in [*notes, *late, *(note for note in prepared.notes if note.startswith("warning: "))]:
+        warnings.warn(note.removeprefix("warning: "), stacklevel=2)
+    return replace(estimates, notes=(*protocol.notes, *prepared.notes, *late))
 
 
 def _with_nan(signals: ArrayLike) -> NDArray:
