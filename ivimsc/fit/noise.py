@@ -25,6 +25,7 @@ __all__ = ["FEWEST", "NoiseLevel", "has_signal", "measure_noise", "noise_level"]
 UNKNOWNS = 4  # S0, f, D and D*
 FEWEST = 30  # voxels whose residuals tell a noise level: to 5 % at six degrees of freedom
 APART = 0.2  # mean of the background over that of the tissue, below which there is a background at all
+BRIGHTEST = 0.98  # quantile of the signals at the smallest b; brighter ones count as that, for some are spikes
 CLOSE = 1e-5  # relative distance of an estimate from a bound that it lies at
 
 
@@ -102,7 +103,7 @@ def has_signal(signals: NDArray[np.float32]) -> NDArray[np.bool_]:
     first = np.where(np.isfinite(signals[:, 0]), signals[:, 0], 0).astype(np.float64)
     if len(first) < 2 or first.max() <= 0:
         return np.ones(len(first), bool)
-    ordered = np.sort(first)
+    ordered = np.sort(np.minimum(first, np.quantile(first, BRIGHTEST)))
     n, below = len(ordered), np.arange(1, len(ordered))
     sums = np.cumsum(ordered)[:-1]
     low, high = sums / below, (ordered.sum() - sums) / (n - below)
