@@ -12,7 +12,7 @@ from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.fit.prepare import prepare
 from ivimsc.methods import Method, find_method
-from ivimsc.physics.protocol import Protocol, missing_note
+from ivimsc.physics.protocol import Protocol, missing_note, rising_note
 from ivimsc.voxels import Voxels
 
 __all__ = ["fit_signals"]
@@ -87,13 +87,13 @@ def _with_nan(signals: ArrayLike) -> NDArray:
 
 
 def _rows(array: Any, protocol: Protocol, launch: Launch) -> tuple[Any, list[str]]:
-    """Signals (voxel, b), repeats averaged, where `array` (…, volume) is; and what is to be told of missing values."""
+    """Signals (voxel, b), repeats averaged, where `array` (…, volume) is; and what is to be told of them."""
     if is_on_gpu(array):
         from ivimsc.device.arrays import rows_of
 
         return rows_of(launch, array, protocol.shell, len(protocol.bvalues)), []
     rows, missing = protocol.average_and_count(array.reshape(-1, array.shape[-1]))
-    return np.ascontiguousarray(rows), missing_note(missing, protocol)
+    return np.ascontiguousarray(rows), [*missing_note(missing, protocol), *rising_note(rows, protocol)]
 
 
 def _launch(array: Any, device: str | None, threads: int | None, method: Method) -> Launch:

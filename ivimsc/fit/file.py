@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +38,8 @@ class FitJob:
     ----------
     input : NIfTI series or voxel store (.h5)
     method, out : name of the method; folder of the results
-    bval, bvec, mask : files of a NIfTI series
+    bval, bvec, mask : files of a NIfTI series; mask may be "auto"
+    volumes : the volumes of a NIfTI series to use, numbered from 0, as in `ivimsc.nifti.read_series`
     bvalues : subset of b-values to use [s/mm²]
     device, threads : where to run
     resume, force, maps : go on with an interrupted fit; overwrite; write NIfTI maps
@@ -51,7 +52,7 @@ class FitJob:
     out: Path
     bval: Path | None = None
     bvec: Path | None = None
-    mask: Path | None = None
+    mask: Path | str | None = None
     bvalues: NDArray[np.float64] | None = None
     device: str = "auto"
     threads: int | None = None
@@ -60,6 +61,7 @@ class FitJob:
     maps: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
     chunk: int | None = None
+    volumes: str | Path | Sequence[int] | None = None
 
     @property
     def stem(self) -> str:
@@ -159,7 +161,7 @@ def _opened(job: FitJob) -> Iterator[Any]:
 
 def _open(job: FitJob) -> Any:
     if job.input.suffix == ".h5":
-        for name in ("bval", "bvec", "mask"):
+        for name in ("bval", "bvec", "mask", "volumes"):
             if getattr(job, name) is not None:
                 raise InputError(f"{name}: found {getattr(job, name)}, expected none: {job.input} is a voxel store, which has its own b-values and voxels")  # fmt: skip
         return VoxelStore(job.input)
@@ -167,7 +169,7 @@ def _open(job: FitJob) -> Any:
 
     if job.bval is None:
         raise InputError(f"bval: found none, expected the .bval file of {job.input}")
-    return read_series(job.input, job.bval, mask=job.mask, bvec=job.bvec)
+    return read_series(job.input, job.bval, mask=job.mask, bvec=job.bvec, volumes=job.volumes)
 
 
 def _prepare(job: FitJob, voxels: Any) -> _Ready:
