@@ -99,13 +99,13 @@ def register_images(
         resampled = series.resampled(series.history[best + 1], sitk.sitkBSpline, float("nan"))
         out[(slice(None), slice(None), z) if planar else ()] = np.stack(resampled, axis=-1)
     matrices = np.stack([[_embed(m) for m in s.history[best + 1]] for s in found], axis=1)
-    notes = _notes([s.constant for s in found], planar)
+    notes = _notes([s.still for s in found], planar)
     return Registration(out, matrices, displacement, np.mean([s.total for s in found], axis=0), best, notes)
 
 
-def _notes(constant: list[NDArray[np.bool_]], planar: bool) -> tuple[str, ...]:
-    """What is said of images without contrast; `constant` has a row (image,) for each stack."""
-    empty = np.array(constant)  # (slice, image), or one row
+def _notes(still: list[NDArray[np.bool_]], planar: bool) -> tuple[str, ...]:
+    """What is said of images without contrast; `still` has a row (image,) for each stack."""
+    empty = np.array(still)  # (slice, image), or one row
     if not empty.any():
         return ()
     if not planar:
