@@ -93,7 +93,9 @@ class IvimscAlgorithm:
             self.options.setdefault("split", float(self.thresholds[0]))
 
     def osipi_fit(self, data: ArrayLike, *args: Any, **kwargs: Any) -> dict[str, NDArray[np.float64]]:
-        """Fit many voxels, all at once: the same as `osipi_fit_full_volume`.
+        """Fit many voxels, all at once, as `osipi_fit_full_volume`, but for voxels whose first signal is NaN.
+
+        They are outside the mask in the collection, where `osipi_fit` gives 0 for them.
 
         Parameters
         ----------
@@ -104,7 +106,9 @@ class IvimscAlgorithm:
         -------
         as `ivim_fit_full_volume`
         """
-        return self.osipi_fit_full_volume(data, *args, **kwargs)
+        outside = np.isnan(np.asarray(data, np.float64)[..., 0])
+        fitted = self.osipi_fit_full_volume(data, *args, **kwargs)
+        return {key: np.where(outside, 0.0, values) for key, values in fitted.items()}
 
     def osipi_fit_full_volume(
         self, data: ArrayLike, bvalues: ArrayLike | None = None, njobs: int | None = None, **kwargs: Any

@@ -120,3 +120,15 @@ def test_a_contributor_names_the_method():
 
     algorithm = IVIMSC_segmented(bvalues=TEN, thresholds=[150])
     assert algorithm.method == "segmented" and algorithm.options["split"] == 150 and algorithm.supported_thresholds
+
+
+def test_voxels_that_the_collection_masks(volume):
+    """It sets their signals to NaN; its `osipi_fit` gives 0 for them, its other methods give what the fit gives."""
+    _, data = volume
+    data = data.copy()
+    data[1] = np.nan
+    algorithm = IvimscAlgorithm(TEN)
+    for found, outside in ((algorithm.osipi_fit(data), 0), (algorithm.osipi_fit_full_volume(data), np.nan)):
+        np.testing.assert_array_equal(found["D"][1], outside)
+        assert (found["D"][[0, 2, 3, 4]] > 0).all()
+    assert np.isnan(algorithm.ivim_fit(data[1, 0, 0])["f"])
