@@ -28,7 +28,7 @@ from ivimsc.voxels import Voxels
 __all__ = ["AUTO", "read_series"]
 
 AUTO = "auto"  # the mask that is made from the series itself
-_SEEN = 2**17  # voxels that tell how much of the volume is background
+_SEEN = 2**14  # voxels that tell how much of the volume is background
 _BLOCK = 16384  # voxels packed at once: their float64 copy stays in the cache
 
 

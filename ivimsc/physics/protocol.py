@@ -5,6 +5,7 @@ as scanners report it, which grows with b (995, 1000, 1015): the mean of a shell
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,7 +28,7 @@ B0_LIMIT = 10.0  # s/mm²: the smallest b-value counts as b0 up to here
 # (10, 20, 30 or 180, 190, 200) stay apart.
 _JITTER, _JITTER_LIMIT = 0.05, 5.0  # relative, up to so many s/mm²
 _JITTER_HIGH = 0.03  # relative, at any b-value
-_FEW, _ENOUGH, _RISE = 32, 2**17, 1.05  # voxels that tell a trend, and enough of them; a rise that noise does not make
+_FEW, _ENOUGH, _RISE = 32, 2**14, 1.05  # voxels that tell a trend, and enough of them; a rise that noise does not make
 LEAST, MOST = 10.0, 1e5  # s/mm²: the largest b-value of a scan lies between these
 
 
@@ -207,6 +208,12 @@ def _notes(members: list[NDArray], bvalues: NDArray, repeats: NDArray) -> list[s
     for b, values in zip(bvalues, members, strict=True):
         if values[0] != values[-1]:
             notes.append(f"b-values {values[0]:g} to {values[-1]:g} s/mm² taken as one of {b:g}")
+    for (lower, upper), (low, high) in zip(pairwise(members), pairwise(bvalues), strict=True):
+        if upper[0] - lower[-1] <= jitter(upper[0]):
+            notes.append(
+                f"b-values {lower[0]:g} to {upper[-1]:g} s/mm² follow closely, but are too many for one: taken as "
+                f"{low:g} and {high:g}"
+            )
     if bvalues[0] > B0_LIMIT:
         notes.append(f"no b0: the smallest b-value is {bvalues[0]:g} s/mm²; S0 is extrapolated by the fit")
     elif bvalues[0] > 0:

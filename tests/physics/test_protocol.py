@@ -110,6 +110,10 @@ def test_missing_volumes_are_told_where_there_are_others() -> None:
         ([20, 50, 150], "no b0: the smallest b-value is 20"),
         ([0, 0, 50], "3 volumes averaged to 2 b-values [s/mm²]: 0 (×2), 50"),
         ([0, 995, 1000, 1005], "b-values 995 to 1005 s/mm² taken as one of 1000"),
+        (
+            [0, *range(950, 1051, 10)],
+            "b-values 950 to 1050 s/mm² follow closely, but are too many for one: taken as 980 and",
+        ),
     ],
 )
 def test_notes(values: list, note: str) -> None:
