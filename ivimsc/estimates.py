@@ -1,7 +1,7 @@
 """What a fit returns: `Estimates`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +53,7 @@ class Estimates:
     """Parameter estimates of one fit; every array has the shape of the signals without the b axis.
 
     S0, rmse in units of the signal; f, fstd without unit; D, Dstar, dstd, dstarstd in mm²/s; outcome: `Outcome` codes;
-    the others as `FIELDS` says. Fields that a method does not have are None; S0, rmse and outcome are always there. A
+    the others as `FIELDS` says; notes: what was chosen, in sentences. Fields that a method does not have are None; S0, rmse and outcome are always there. A
     voxel that could not be fitted holds NaN and its outcome.
     """
 
@@ -74,6 +74,7 @@ class Estimates:
     dmap: NDArray | None = None
     dstarmap: NDArray | None = None
     spectrum: Spectrum | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """The number of voxels, or of whatever the first axis counts."""
@@ -88,5 +89,5 @@ class Estimates:
 
     def reshape(self, shape: tuple[int, ...]) -> "Estimates":
         """The same estimates with every field in `shape`."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "spectrum"}
+        arrays = {field.code: getattr(self, field.code) for field in FIELDS}
         return replace(self, **{name: a.reshape(shape) for name, a in arrays.items() if a is not None})

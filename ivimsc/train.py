@@ -231,8 +231,8 @@ def _load_network(method: Method) -> Any:
     """The module of a method's network; DeviceError where torch is missing."""
     try:
         return method.load_network()
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
+    except ImportError as error:
+        if "torch" not in (error.name or str(error)):
             raise
         raise DeviceError("train: found no torch, expected it for training: pip install 'ivimsc[learn]'") from None
 

@@ -9,6 +9,7 @@ from hypothesis import settings
 
 from ivimsc.device.launch import choose_device
 from ivimsc.fit.inputs import inputs_of
+from ivimsc.fit.noise import noise_level
 from ivimsc.methods import find_method, make_options
 from ivimsc.voxels import Geometry, Voxels
 
@@ -46,7 +47,7 @@ def prepare_method(method, voxels, launch=None, **options):
     record = find_method(method)
     module, launch = record.load(), launch or choose_device("cpu", 1)
     chosen = make_options(module, options)
-    return module.prepare(voxels, chosen, launch, inputs_of(record, chosen, voxels, launch))
+    return module.prepare(voxels, chosen, launch, inputs_of(record, chosen, lambda: noise_level(voxels, launch)))
 
 
 def run_method(method, signals, bvalues, threads=1, **options):

@@ -23,5 +23,5 @@ def test_reshaping_keeps_every_value():
 
 def test_every_field_has_a_place_in_the_table():
     """What is not in the table is neither stored nor drawn."""
-    assert {field.code for field in FIELDS} == set(Estimates.__dataclass_fields__) - {"spectrum"}
+    assert {field.code for field in FIELDS} == set(Estimates.__dataclass_fields__) - {"spectrum", "notes"}
     assert len({field.key for field in FIELDS}) == len(FIELDS)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import affine_transform
 
-from ivimsc import register
 from ivimsc.errors import InputError
-from ivimsc.register import Registration, register_file, register_images, turned
+from ivimsc.register import Registration, files, register_file, register_images, turned
+from ivimsc.register.series import Series, _matrix, image_of
+from ivimsc.register.stage import _sitk
 from ivimsc.simulate import simulate_phantom
 from ivimsc.voxels import Geometry
 
@@ -142,7 +143,7 @@ def blobs(x, y):
 
 def test_a_step_goes_ahead_of_the_transform_so_far():
     """So far: a quarter turn. What is left is found on the grid of the template, and is taken before the turn."""
-    sitk = register._sitk()
+    sitk = _sitk()
     x, y = np.meshgrid(np.arange(36.0), np.arange(36.0), indexing="ij")
     centre = np.array([17.5, 17.5])
     turn, left = np.eye(3), np.eye(3)
@@ -151,8 +152,8 @@ def test_a_step_goes_ahead_of_the_transform_so_far():
     left[:2, 2] = 2.0, -1.0
     back = np.linalg.inv(turn @ left)
     image = blobs(back[0, 0] * x + back[0, 1] * y + back[0, 2], back[1, 0] * x + back[1, 1] * y + back[1, 2])
-    series = register._Series(sitk, [register._image(sitk, image, (1.0, 1.0))], (36, 36), (1.0, 1.0))
-    template = register._image(sitk, blobs(x, y), (1.0, 1.0))
+    series = Series(sitk, [image_of(sitk, image, (1.0, 1.0))], (36, 36), (1.0, 1.0))
+    template = image_of(sitk, blobs(x, y), (1.0, 1.0))
     found = series._register(template, series.images[0], turn)
     # a twentieth of a voxel; the other order would be off by |(2, -1) - (1, 2)| = 3.2 voxels
     corners = np.array([[5, 5, 1], [30, 5, 1], [5, 30, 1], [30, 30, 1.0]]).T
@@ -160,20 +161,20 @@ def test_a_step_goes_ahead_of_the_transform_so_far():
 
 
 def test_a_matrix_and_its_transform_of_itk_are_the_same_map():
-    sitk = register._sitk()
-    series = register._Series(sitk, [], (8, 9, 5), (1.5, 2.0, 4.0))
+    sitk = _sitk()
+    series = Series(sitk, [], (8, 9, 5), (1.5, 2.0, 4.0))
     m = matrix(0.3, (1, -2, 3), (8, 9, 5), (1.5, 2.0, 4.0))
     m[0, 1] += 0.2
     transform = series._affine(m)
     np.testing.assert_allclose(transform.TransformPoint((3.0, -4.0, 7.0)), (m @ [3, -4, 7, 1])[:3], atol=1e-12)
-    np.testing.assert_allclose(register._matrix(transform, 3), m, atol=1e-12)
+    np.testing.assert_allclose(_matrix(transform, 3), m, atol=1e-12)
 
 
 def test_files_hold_the_pass_its_transforms_and_all_distances(tmp_path, monkeypatch):
     random = np.random.default_rng(0)
     images, matrices = random.random((3, 4, 2, 2), np.float32), random.normal(size=(2, 1, 4, 4))
     known = Registration(images, matrices, random.random((6, 2)), random.random((6, 2)), 2)
-    monkeypatch.setattr(register, "register_images", lambda *_, **__: known)
+    monkeypatch.setattr(files, "register_images", lambda *_, **__: known)
     affine = np.diag([-2.0, 2, 5, 1])
     nib.save(nib.Nifti1Image(np.zeros((3, 4, 2, 2), np.float32), affine), tmp_path / "a.nii")
     (tmp_path / "a.bval").write_text("0 300")
@@ -203,6 +204,53 @@ def test_directions_turn_with_their_images():
     np.testing.assert_allclose(
         turned(directions, registration, Geometry((1, 1, 1), np.eye(4))), [[1, 0], [0, 1], [0, 0]], atol=1e-12
     )
+
+
+@pytest.mark.parametrize("empty", [0.0, 7.0])
+def test_slices_without_contrast_stay_as_they_are(empty):
+    """As of a brain that was cut out: one slice of all images, and one of a single image."""
+    volume, zooms = phantom((32, 32, 4), [0, 100, 400])
+    volume = volume[:, :, 1:4]
+    volume[:, :, 2] = empty
+    volume[:, :, 0, 1] = empty
+    result = register_images(volume, zooms, planar=True)
+    np.testing.assert_array_equal(result.images[:, :, 2], empty)
+    np.testing.assert_array_equal(result.images[:, :, 0, 1], empty)
+    for k, z in ((0, 2), (1, 2), (2, 2), (1, 0)):
+        np.testing.assert_array_equal(result.matrices[k, z], np.eye(4))
+    assert np.isfinite(result.displacement).all()
+    assert "1 slices have no contrast in any image and stay as they are: 2" in result.notes
+    assert "1 slices of single images have no contrast and stay where they are" in result.notes
+
+
+def test_an_image_without_contrast_stays_where_it_is():
+    volume, zooms = phantom((24, 24, 6), [0, 100, 400])
+    volume[..., 1] = 0
+    result = register_images(volume, zooms)
+    np.testing.assert_array_equal(result.matrices[1, 0], np.eye(4))
+    np.testing.assert_array_equal(result.images[..., 1], 0)
+    assert result.notes == ("1 images have no contrast and stay where they are: 1",)
+
+
+def test_an_image_of_one_bright_voxel_is_no_traceback():
+    volume, zooms = phantom((24, 24, 2), [0, 100])
+    volume[..., 1] = 0
+    volume[5, 6, :, 1] = 1
+    assert np.isfinite(register_images(volume, zooms, planar=True).matrices).all()
+
+
+def test_the_folder_is_made_and_one_that_cannot_be_is_refused_before_the_work(tmp_path, monkeypatch):
+    known = Registration(
+        np.zeros((3, 4, 2, 2), np.float32), np.zeros((2, 1, 4, 4)), np.zeros((6, 2)), np.zeros((6, 2)), 0
+    )
+    monkeypatch.setattr(files, "register_images", lambda *_, **__: known)
+    nib.save(nib.Nifti1Image(np.zeros((3, 4, 2, 2), np.float32), np.eye(4)), tmp_path / "a.nii")
+    (tmp_path / "a.bval").write_text("0 300")
+    register_file(tmp_path / "a.nii", tmp_path / "a.bval", tmp_path / "new" / "folder" / "r.nii.gz")
+    assert (tmp_path / "new" / "folder" / "r.bval").exists()
+    monkeypatch.setattr(files, "register_images", lambda *_, **__: pytest.fail("it has begun"))
+    with pytest.raises(InputError, match=r"a\.nii"):
+        register_file(tmp_path / "a.nii", tmp_path / "a.bval", tmp_path / "a.nii" / "r.nii.gz")
 
 
 def test_real_images_come_to_lie_on_each_other(real_data):

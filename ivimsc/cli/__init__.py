@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 some other failure; 2 bad usage or bad input (one line, no
 the voxels have a bad signal; 130 interrupted. Heavy imports happen inside the commands, so that ``--help`` is quick.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from typer.main import get_command
 
 from ivimsc import __version__
 from ivimsc.cli import compare, demo, dictionary, fit, info, paper, register, simulate, stores, train
+from ivimsc.cli.streams import patient_streams
 from ivimsc.cli.words import error_in_options
 from ivimsc.errors import InputError, IvimscError
 
@@ -52,9 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     the exit code, see the module
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    with patient_streams() as failed:
+        code = _run(words)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        return _tell("; ".join(failed), 1) if failed and code == 0 else code
+
+
+def _run(words: list[str]) -> int:
+    """The exit code of a command line; whatever goes wrong is told."""
     try:
         code = app(args=words or ["--help"], prog_name="ivimsc", standalone_mode=False)
-        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except InputError as error:
         return _tell(error_in_options(str(error), _parameters(words), words), 2)
@@ -62,9 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _tell(_usage(error), 2)
     except (ClickException, IvimscError) as error:
         return _tell(str(error), 1)
-    except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         return _tell(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
     except MemoryError as error:

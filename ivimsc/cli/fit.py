@@ -20,7 +20,8 @@ def fit(
     out: Path = typer.Option(..., metavar="DIR", help="Folder for the estimate store and the maps."),
     bval: Path = typer.Option(None, metavar="FILE", help="b-values of a NIfTI series [s/mm²]."),
     bvec: Path = typer.Option(None, metavar="FILE", help="Gradient directions (checked; averaged over in the fit)."),
-    mask: Path = typer.Option(None, metavar="FILE", help="3-D mask; voxels > 0 are fitted."),
+    mask: str = typer.Option(None, metavar="FILE|auto", help="3-D mask; voxels > 0 are fitted. auto: made from b = 0."),
+    volumes: str = typer.Option(None, metavar="0-99,150|FILE", help="Use these volumes, numbered from 0."),
     device: str = typer.Option("auto", help="auto, cpu or cuda (cuda:1 for the second GPU)."),
     threads: int = typer.Option(None, help="CPU threads (default: all cores)."),
     bvalues: str = typer.Option(None, metavar="20,50,…", help="Use this subset of the b-values."),
@@ -40,7 +41,21 @@ def fit(
     chosen = settings_of(settings) | ({} if model is None else {"model": model})
     wanted = None if bvalues is None else parse_bvalues(bvalues)
     job = FitJob(
-        input, method, out, bval, bvec, mask, wanted, device, threads, resume, force, not no_maps, chosen, chunk
+        input,
+        method,
+        out,
+        bval,
+        bvec,
+        mask,
+        wanted,
+        device,
+        threads,
+        resume,
+        force,
+        not no_maps,
+        chosen,
+        chunk,
+        volumes,
     )
     try:
         with progress(f"fit {method}") as advance:

@@ -32,6 +32,8 @@ def register_series(
         done, paths = register_file(
             input, bval, out, bvec, force, passes=passes, planar=planar, threads=launch.threads, progress=advance
         )
+    for note in done.notes:
+        print(note)
     for number, (moved, total) in enumerate(zip(done.displacement, done.total, strict=True)):
         kept = "   kept" if number == done.best else ""
         print(f"pass {number + 1}: moved {moved.mean():.3f} mm, in all {total.mean():.3f} mm{kept}")

@@ -15,20 +15,23 @@ def register(app: typer.Typer) -> None:
 
 
 def pack(
+    context: typer.Context,
     input: Path = typer.Argument(..., metavar="INPUT", help="NIfTI series (.nii, .nii.gz)."),
     bval: Path = typer.Option(..., metavar="FILE", help="b-values [s/mm²]."),
     out: Path = typer.Option(..., metavar="FILE.h5", help="Voxel store to write."),
-    mask: Path = typer.Option(None, metavar="FILE", help="3-D mask; voxels > 0 are packed."),
+    mask: str = typer.Option(None, metavar="FILE|auto", help="3-D mask; voxels > 0 are packed. auto: made from b = 0."),
+    volumes: str = typer.Option(None, metavar="0-99,150|FILE", help="Use these volumes, numbered from 0."),
     bvec: Path = typer.Option(None, metavar="FILE", help="Gradient directions (checked; averaged over)."),
     force: bool = typer.Option(False, "--force", help="Overwrite FILE.h5."),
 ) -> None:
     """Pack a NIfTI series into a voxel store: direction average per b-value, mask applied."""
+    from ivimsc.cli.words import in_options
     from ivimsc.nifti import read_series
     from ivimsc.store import write_voxels
 
-    voxels = read_series(input, bval, mask=mask, bvec=bvec)
+    voxels = read_series(input, bval, mask=mask, bvec=bvec, volumes=volumes)
     for note in voxels.attrs.get("notes", []):
-        print(note)
+        print(in_options(note, context.command.params))
     write_voxels(out, voxels, force=force)
     print(f"{len(voxels):,} voxels, b = {', '.join(f'{b:g}' for b in voxels.bvalues)} s/mm²: {out}")
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from ivimsc.compiling import JIT, KERNEL
 from ivimsc.device.launch import Launch, is_on_gpu, run_blocks
 from ivimsc.estimates import Estimates
-from ivimsc.numerics.ending import AT_BOUND, CONVERGED, UNIDENTIFIABLE, Box, ending
+from ivimsc.numerics.ending import AT_BOUND, CONVERGED, MISFIT, UNIDENTIFIABLE, Box, ending
 from ivimsc.numerics.lanes import LANES
 from ivimsc.numerics.standard_errors import ERROR_LANES, errors_in_lanes
 
-__all__ = ["Evidence", "Found", "evidence_of", "judge", "judged"]
+__all__ = ["Evidence", "Found", "evidence_of", "judge", "judged", "mark_misfits"]
 
 L = LANES
 NO_BOX = Box(-np.inf, np.inf, -np.inf, np.inf, -np.inf, np.inf)  # bounds are the method's own matter
@@ -121,3 +121,23 @@ def judge(launch: Launch, found: Found, evidence: Evidence, outcome: Any) -> Non
         judge_on_gpu(launch, found, evidence, outcome)
     else:
         run_blocks(launch, _kernel, len(outcome), found, evidence, outcome)
+
+
+def mark_misfits(launch: Launch, estimates: Estimates, limit: float) -> None:
+    """Give the outcome `MISFIT` to the voxels whose residuals are beyond what noise does; outcomes change in place.
+
+    Parameters
+    ----------
+    launch : where the estimates are
+    estimates : those of the method; their outcome is changed where it is converged, at a bound or not identifiable
+    limit : largest mean square of residuals, in the unit of the signal, squared; inf: nothing is changed
+    """
+    if not np.isfinite(limit):
+        return
+    if is_on_gpu(estimates.outcome):
+        from ivimsc.device.verdict_on_gpu import mark_misfits_on_gpu  # CUDA is loaded only where it runs
+
+        mark_misfits_on_gpu(launch, estimates.rmse, limit, estimates.outcome)
+        return
+    beyond = estimates.rmse.astype(np.float64) ** 2 > limit
+    estimates.outcome[beyond & np.isin(estimates.outcome, (CONVERGED, AT_BOUND, UNIDENTIFIABLE))] = MISFIT

@@ -1,6 +1,7 @@
 """Fitting arrays in memory."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from ivimsc.device.launch import Launch, choose_device, is_on_gpu
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
-from ivimsc.fit.inputs import inputs_of
-from ivimsc.methods import Method, find_method, make_options
-from ivimsc.physics.protocol import Protocol, missing_note
+from ivimsc.fit.prepare import prepare
+from ivimsc.methods import Method, find_method
+from ivimsc.physics.protocol import Protocol, missing_note, rising_note
 from ivimsc.voxels import Voxels
 
 __all__ = ["fit_signals"]
@@ -67,14 +68,13 @@ def fit_signals(
         raise InputError(f"signals: found shape {shape}, expected (…, {len(protocol.shell)}), one per b-value")
     rows, notes = _rows(array, protocol, launch)
     voxels = Voxels(rows, protocol.bvalues, attrs={"notes": notes})
-    module = record.load()
-    options = make_options(module, options)
-    fitter = module.prepare(voxels, options, launch, inputs_of(record, options, voxels, launch))
-    told = len(fitter.launch.notes)
-    estimates = fitter.fit(voxels.signals).reshape(shape[:-1])
-    for note in [*notes, *fitter.launch.notes[told:]]:
-        warnings.warn(note, stacklevel=2)
-    return estimates
+    prepared = prepare(record, options, voxels, launch)
+    told = len(prepared.fitter.launch.notes)
+    estimates = prepared.fit(voxels.signals).reshape(shape[:-1])
+    late = prepared.fitter.launch.notes[told:]
+    for note in [*notes, *late, *(note for note in prepared.notes if note.startswith("warning: "))]:
+        warnings.warn(note.removeprefix("warning: "), stacklevel=2)
+    return replace(estimates, notes=(*protocol.notes, *prepared.notes, *late))
 
 
 def _with_nan(signals: ArrayLike) -> NDArray:
@@ -87,13 +87,13 @@ def _with_nan(signals: ArrayLike) -> NDArray:
 
 
 def _rows(array: Any, protocol: Protocol, launch: Launch) -> tuple[Any, list[str]]:
-    """Signals (voxel, b), repeats averaged, where `array` (…, volume) is; and what is to be told of missing values."""
+    """Signals (voxel, b), repeats averaged, where `array` (…, volume) is; and what is to be told of them."""
     if is_on_gpu(array):
         from ivimsc.device.arrays import rows_of
 
         return rows_of(launch, array, protocol.shell, len(protocol.bvalues)), []
     rows, missing = protocol.average_and_count(array.reshape(-1, array.shape[-1]))
-    return np.ascontiguousarray(rows), missing_note(missing, protocol)
+    return np.ascontiguousarray(rows), [*missing_note(missing, protocol), *rising_note(rows, protocol)]
 
 
 def _launch(array: Any, device: str | None, threads: int | None, method: Method) -> Launch:

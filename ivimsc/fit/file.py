@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ivimsc.device.launch import BLOCK, Launch, choose_device
 from ivimsc.errors import InputError
 from ivimsc.files import make_folder
-from ivimsc.fit.inputs import inputs_of
+from ivimsc.fit.prepare import Prepared, prepare
 from ivimsc.maps import map_paths, map_stem, write_maps
-from ivimsc.methods import Fitter, find_method, make_options
+from ivimsc.methods import find_method
 from ivimsc.outcome import Outcome
 from ivimsc.store import EstimateStore, PartFile, VoxelStore
 from ivimsc.store.journal import to_json
@@ -38,7 +38,8 @@ class FitJob:
     ----------
     input : NIfTI series or voxel store (.h5)
     method, out : name of the method; folder of the results
-    bval, bvec, mask : files of a NIfTI series
+    bval, bvec, mask : files of a NIfTI series; mask may be "auto"
+    volumes : the volumes of a NIfTI series to use, numbered from 0, as in `ivimsc.nifti.read_series`
     bvalues : subset of b-values to use [s/mm²]
     device, threads : where to run
     resume, force, maps : go on with an interrupted fit; overwrite; write NIfTI maps
@@ -51,7 +52,7 @@ class FitJob:
     out: Path
     bval: Path | None = None
     bvec: Path | None = None
-    mask: Path | None = None
+    mask: Path | str | None = None
     bvalues: NDArray[np.float64] | None = None
     device: str = "auto"
     threads: int | None = None
@@ -60,6 +61,7 @@ class FitJob:
     maps: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
     chunk: int | None = None
+    volumes: str | Path | Sequence[int] | None = None
 
     @property
     def stem(self) -> str:
@@ -115,15 +117,14 @@ def fit_file(
     """
     tell = _Tell(progress or _ignore, say or _ignore)
     with _opened(job) as voxels:
-        prepared = _prepare(job, voxels)
-        for note in prepared.notes:
+        ready = _prepare(job, voxels)
+        notes, launch = ready.prepared.notes, ready.prepared.fitter.launch
+        for note in notes:
             tell.say(note)
-        _run(job, prepared, tell)
+        _run(job, ready, tell)
     maps = write_maps(job.target, job.out, force=job.force or job.resume, stem=job.stem) if job.maps else []
     with EstimateStore(job.target) as store:
-        return FitSummary(
-            job.target, maps, prepared.fitter.launch, store.bvalues, prepared.notes, store.seconds, _count(store)
-        )
+        return FitSummary(job.target, maps, launch, store.bvalues, notes, store.seconds, _count(store))
 
 
 class _Tell(NamedTuple):
@@ -133,13 +134,12 @@ class _Tell(NamedTuple):
     say: Callable[[str], None]
 
 
-class _Prepared(NamedTuple):
-    """A fit made ready: the voxels with the b-values that are used, the fitter, the part file's header, and the notes."""
+class _Ready(NamedTuple):
+    """What the third step needs: the voxels with the b-values that are used, the fit, and the part file's header."""
 
     voxels: Any
-    fitter: Fitter
+    prepared: Prepared
     header: dict[str, Any]
-    notes: list[str]
 
 
 def _ignore(*_: object) -> None:
@@ -161,7 +161,7 @@ def _opened(job: FitJob) -> Iterator[Any]:
 
 def _open(job: FitJob) -> Any:
     if job.input.suffix == ".h5":
-        for name in ("bval", "bvec", "mask"):
+        for name in ("bval", "bvec", "mask", "volumes"):
             if getattr(job, name) is not None:
                 raise InputError(f"{name}: found {getattr(job, name)}, expected none: {job.input} is a voxel store, which has its own b-values and voxels")  # fmt: skip
         return VoxelStore(job.input)
@@ -169,31 +169,28 @@ def _open(job: FitJob) -> Any:
 
     if job.bval is None:
         raise InputError(f"bval: found none, expected the .bval file of {job.input}")
-    return read_series(job.input, job.bval, mask=job.mask, bvec=job.bvec)
+    return read_series(job.input, job.bval, mask=job.mask, bvec=job.bvec, volumes=job.volumes)
 
 
-def _prepare(job: FitJob, voxels: Any) -> _Prepared:
+def _prepare(job: FitJob, voxels: Any) -> _Ready:
     """The second step: the method looks at the whole data set, and says what it chose."""
     method = find_method(job.method)
-    module = method.load()
-    options = make_options(module, job.settings)
     launch = choose_device(job.device, job.threads, method.name, method.on_cuda)
     chosen = voxels if job.bvalues is None else SelectedVoxels(voxels, job.bvalues)
-    fitter = module.prepare(chosen, options, launch, inputs_of(method, options, chosen, launch))
-    header = PartFile.header(chosen, method.name, {**vars(options), **fitter.identity})
-    notes = [*voxels.attrs.get("notes", []), *fitter.launch.notes, *fitter.notes]
-    return _Prepared(chosen, fitter, header, notes)
+    prepared = prepare(method, job.settings, chosen, launch)
+    header = PartFile.header(chosen, method.name, {**vars(prepared.options), **prepared.fitter.identity})
+    return _Ready(chosen, prepared, header)
 
 
-def _run(job: FitJob, prepared: _Prepared, tell: _Tell) -> None:
+def _run(job: FitJob, ready: _Ready, tell: _Tell) -> None:
     """The third step: chunk by chunk into the part file, then the whole into place."""
     if job.resume and not job.force and job.target.exists():  # it was stopped between the store and its maps
-        return _require_same(job.target, prepared.header)
+        return _require_same(job.target, ready.header)
     make_folder(job.out)
-    voxels, fitter, header, notes = prepared
+    voxels, fitter, notes = ready.voxels, ready.prepared.fitter, ready.prepared.notes
     begin, told = time.perf_counter(), len(fitter.launch.notes)
-    with PartFile.open(job.target, header, resume=job.resume, force=job.force) as part:
-        _fit_chunks(part, job.chunk, prepared, tell)
+    with PartFile.open(job.target, ready.header, resume=job.resume, force=job.force) as part:
+        _fit_chunks(part, job.chunk, ready, tell)
         seconds, late = time.perf_counter() - begin, fitter.launch.notes[told:]
         for note in late:
             tell.say(note)
@@ -202,16 +199,16 @@ def _run(job: FitJob, prepared: _Prepared, tell: _Tell) -> None:
         part.finish(voxels, **about, dictionary=fitter.dictionary)
 
 
-def _fit_chunks(part: PartFile, fixed: int | None, prepared: _Prepared, tell: _Tell) -> None:
+def _fit_chunks(part: PartFile, fixed: int | None, ready: _Ready, tell: _Tell) -> None:
     """Fit what is left of the voxels; chunks have `fixed` voxels, or as many as take between `QUICK` and `SLOW` seconds."""
-    voxels, fitter = prepared.voxels, prepared.fitter
+    voxels, prepared = ready.voxels, ready.prepared
     most = max(BLOCK, CHUNK_SIGNALS // len(voxels.bvalues) // BLOCK * BLOCK)
     chunk = fixed or min(FIRST_CHUNK, most)
     tell.progress(part.done, len(voxels))
     while part.done < len(voxels):
         begin = time.perf_counter()
         start, stop = part.done, min(part.done + chunk, len(voxels))
-        part.append(fitter.fit(voxels.read(start, stop), start, voxels.read_s0(start, stop)))
+        part.append(prepared.fit(voxels.read(start, stop), start, voxels.read_s0(start, stop)))
         tell.progress(stop, len(voxels))
         took = time.perf_counter() - begin
         if not fixed:

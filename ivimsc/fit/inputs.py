@@ -1,31 +1,26 @@
 """What a method is given beside its options and the voxels: the files that its options name, and the noise level."""
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
-from ivimsc.fit.noise import noise_level
 from ivimsc.methods import Inputs, Method
 from ivimsc.models import Model, read_model
 from ivimsc.phantoms.literature import data_folder
 from ivimsc.store import VoxelStore
 from ivimsc.store.dictionaries import read_dictionary
-from ivimsc.voxels import VoxelSource
 
 __all__ = ["general_model", "inputs_of", "model_of"]
 
 
-def inputs_of(method: Method, options: Any, voxels: VoxelSource, launch: Launch) -> Inputs:
+def inputs_of(method: Method, options: Any, noise_level: Callable[[], float]) -> Inputs:
     """What `method` is given for a data set.
 
     Parameters
     ----------
     method, options : the record of the method, and its options
-    voxels : the data
-    launch : where the method runs
+    noise_level : tells the noise SD of the data set
 
     Raises
     ------
@@ -34,7 +29,7 @@ def inputs_of(method: Method, options: Any, voxels: VoxelSource, launch: Launch)
     """
     named = {option: getattr(options, option) for option in method.files}
     files = {option: _READERS[method.files[option]](name, method) for option, name in named.items() if name is not None}
-    return Inputs({k: v for k, v in files.items() if v is not None}, cache(lambda: noise_level(voxels, launch)))
+    return Inputs({k: v for k, v in files.items() if v is not None}, noise_level)
 
 
 def model_of(name: str, method: Method) -> Model:

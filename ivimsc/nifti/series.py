@@ -6,6 +6,7 @@ A series is read once, as it is stored, and packed block by block: it is turned 
 
 import hashlib
 import io
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,20 +15,29 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.files import told
+from ivimsc.masks import auto_mask, background_share
+from ivimsc.nifti.companions import companion_notes
 from ivimsc.nifti.header import files_of
 from ivimsc.nifti.image import Image, read_image
 from ivimsc.nifti.place import require_same_place
+from ivimsc.nifti.volumes import chosen_volumes
 from ivimsc.physics.bvalue_text import read_bval
-from ivimsc.physics.protocol import Protocol, missing_note
+from ivimsc.physics.protocol import Protocol, missing_note, rising_note
 from ivimsc.voxels import Voxels
 
-__all__ = ["read_series"]
+__all__ = ["AUTO", "read_series"]
 
+AUTO = "auto"  # the mask that is made from the series itself
+_SEEN = 2**17  # voxels that tell how much of the volume is background
 _BLOCK = 16384  # voxels packed at once: their float64 copy stays in the cache
 
 
 def read_series(
-    path: str | Path, bval: str | Path, mask: str | Path | None = None, bvec: str | Path | None = None
+    path: str | Path,
+    bval: str | Path,
+    mask: str | Path | None = None,
+    bvec: str | Path | None = None,
+    volumes: str | Path | Sequence[int] | None = None,
 ) -> Voxels:
     """Read a diffusion series and its b-values, and pack the voxels of the mask (of the whole volume without one).
 
@@ -35,8 +45,9 @@ def read_series(
     ----------
     path : NIfTI series (x, y, z, volume) of any integer or float type, .nii or .nii.gz, or a pair .hdr and .img
     bval : text file with one b-value per volume [s/mm²], in any order; repeats and directions are averaged
-    mask : NIfTI volume (x, y, z) of any type; voxels above 0 are packed
+    mask : NIfTI volume (x, y, z) of any type; voxels above 0 are packed. "auto": those of `ivimsc.masks.auto_mask`
     bvec : text file of directions; only its size is checked, as directions are averaged
+    volumes : the volumes to use, numbered from 0: ``"0-99,150"``, a text file of numbers, or numbers; default: all
 
     Returns
     -------
@@ -54,17 +65,19 @@ def read_series(
         image = read_image(path)
         if image.data.ndim != 4:
             raise InputError(f"{path}: found a {image.data.ndim}-D image {image.data.shape}, expected 4-D (x, y, z, b)")
-        values = read_bval(bval)
-        volumes = image.data.shape[3]
-        if len(values) != volumes:
-            raise InputError(f"{bval}: found {len(values)} b-values, expected {volumes}, the volumes in {path}")
+        values, count = read_bval(bval), image.data.shape[3]
+        if len(values) != count:
+            raise InputError(f"{bval}: found {len(values)} b-values, expected {count}, the volumes in {path}")
         if bvec is not None:
-            _check_bvec(bvec, volumes)
-        protocol = Protocol.from_volumes(values, str(bval))
-        places = _mask_places(mask, path, image)
-        signals, missing = _pack(image, protocol, places)
-        notes = [*protocol.notes, *missing_note(missing, protocol)]
-        attrs = {"notes": notes, "volumes": volumes, "repeats": protocol.repeats.tolist()}
+            _check_bvec(bvec, count)
+        chosen = np.arange(count) if volumes is None else chosen_volumes(volumes, count)
+        protocol = Protocol.from_volumes(values[chosen], str(bval))
+        places = _mask_places(mask, path, image, chosen[protocol.shell == 0])
+        signals, missing = _pack(image, protocol, places, chosen)
+        notes = [] if volumes is None else [f"{len(chosen)} of {count} volumes are used"]
+        notes += [*companion_notes(path, chosen, count), *protocol.notes, *missing_note(missing, protocol)]
+        notes += [*_mask_notes(mask, signals, image.geometry.shape), *rising_note(signals, protocol)]
+        attrs = {"notes": notes, "volumes": len(chosen), "repeats": protocol.repeats.tolist()}
         return Voxels(
             signals=signals,
             bvalues=protocol.bvalues,
@@ -76,10 +89,18 @@ def read_series(
         )
 
 
-def _mask_places(mask: str | Path | None, path: Path, image: Image) -> NDArray[np.intp] | None:
-    """Places (voxel,) of the mask's voxels in the order of the file; None without a mask: all of them."""
+def _mask_places(mask: str | Path | None, path: Path, image: Image, b0: NDArray) -> NDArray[np.intp] | None:
+    """Places (voxel,) of the mask's voxels in the order of the file; None without a mask: all of them.
+
+    `b0` (volume,) are the volumes of the smallest b-value, which an automatic mask is made from.
+    """
     if mask is None:
         return None
+    if mask == AUTO:
+        inside = auto_mask(_mean_image(image, b0))
+        if not inside.any():
+            raise InputError(f"mask: found '{AUTO}', expected a mask file: {path} has no signal at the smallest b")
+        return np.flatnonzero(inside.reshape(-1, order="F"))
     other = read_image(Path(mask))
     require_same_place(mask, other.data.shape, other.geometry, path, image.geometry)
     with np.errstate(invalid="ignore"):
@@ -89,15 +110,45 @@ def _mask_places(mask: str | Path | None, path: Path, image: Image) -> NDArray[n
     return places
 
 
-def _pack(image: Image, protocol: Protocol, places: NDArray[np.intp] | None) -> tuple[NDArray[np.float32], int]:
-    """Signals (voxel, b) of the voxels at `places`, and how many of them have volumes that are not finite."""
+def _mean_image(image: Image, volumes: NDArray) -> NDArray[np.float64]:
+    """Mean (x, y, z) of the finite values of some volumes, scaled."""
+    total, n = np.zeros(image.geometry.shape), np.zeros(image.geometry.shape, np.intp)
+    for volume in volumes:
+        values = image.data[..., volume] * np.float64(image.slope) + image.inter
+        finite = np.isfinite(values)
+        total[finite] += values[finite]
+        n += finite
+    return total / np.maximum(n, 1)
+
+
+def _mask_notes(mask: str | Path | None, signals: NDArray, shape: tuple[int, ...]) -> list[str]:
+    """How many voxels an automatic mask has; and, without a mask, that one would leave most of them out."""
+    n = np.prod(shape)
+    if mask == AUTO:
+        return [
+            f"mask: {len(signals):,} of {n:,} voxels, bright at the smallest b-value; look at it before you trust it"
+        ]
+    share = background_share(signals[:: max(len(signals) // _SEEN, 1), 0]) if mask is None else 0
+    if share <= 0.5:
+        return []
+    return [f"{100 * share:.0f} % of the voxels look like background; mask='{AUTO}' leaves them out"]
+
+
+def _pack(
+    image: Image, protocol: Protocol, places: NDArray[np.intp] | None, chosen: NDArray[np.intp]
+) -> tuple[NDArray[np.float32], int]:
+    """Signals (voxel, b) of the voxels at `places`, and how many of them have volumes that are not finite.
+
+    `chosen` (volume,) are the volumes that `protocol` is of.
+    """
     volumes = image.data.reshape((-1, image.data.shape[3]), order="F").T  # (volume, voxel), contiguous, no copy
+    every = len(chosen) == len(volumes)
     n = volumes.shape[1] if places is None else len(places)
     signals, missing = np.empty((n, len(protocol.bvalues)), np.float32), 0
     for start in range(0, n, _BLOCK):
         stop = min(start + _BLOCK, n)
         some = slice(start, stop) if places is None else places[start:stop]
-        block = volumes[:, some].astype(np.float64)
+        block = (volumes[:, some] if every else np.stack([volumes[k, some] for k in chosen])).astype(np.float64)
         if (image.slope, image.inter) != (1, 0):
             block *= image.slope
             block += image.inter

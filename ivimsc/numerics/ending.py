@@ -38,6 +38,7 @@ AT_BOUND = int(Outcome.AT_BOUND)
 ITERATION_LIMIT = int(Outcome.ITERATION_LIMIT)
 UNIDENTIFIABLE = int(Outcome.DSTAR_UNIDENTIFIABLE)
 BAD_SIGNAL = int(Outcome.BAD_SIGNAL)
+MISFIT = int(Outcome.MISFIT)
 
 Z = 1.96  # a normal variable lies within this many standard deviations with a probability of 95 %
 

@@ -17,6 +17,7 @@ __all__ = [
     "jitter",
     "missing_note",
     "require_distinct",
+    "rising_note",
     "select_bvalues",
     "validated",
 ]
@@ -26,6 +27,7 @@ B0_LIMIT = 10.0  # s/mm²: the smallest b-value counts as b0 up to here
 # (10, 20, 30 or 180, 190, 200) stay apart.
 _JITTER, _JITTER_LIMIT = 0.05, 5.0  # relative, up to so many s/mm²
 _JITTER_HIGH = 0.03  # relative, at any b-value
+_FEW, _ENOUGH, _RISE = 32, 2**17, 1.05  # voxels that tell a trend, and enough of them; a rise that noise does not make
 LEAST, MOST = 10.0, 1e5  # s/mm²: the largest b-value of a scan lies between these
 
 
@@ -131,6 +133,21 @@ def missing_note(voxels: int, protocol: Protocol) -> list[str]:
         return []
     some = "1 voxel has" if voxels == 1 else f"{voxels:,} voxels have"
     return [f"{some} volumes that are NaN or Inf; each b-value is the mean of its other volumes"]
+
+
+def rising_note(signals: NDArray[np.float32], protocol: Protocol) -> list[str]:
+    """A sentence where the signal (voxel, b) is higher at the largest b-value than at the smallest: it falls with b."""
+    if len(signals) < _FEW or len(protocol.bvalues) < 2:
+        return []
+    ends = signals[:: max(len(signals) // _ENOUGH, 1), [0, -1]].astype(np.float64)
+    first, last = ends[np.isfinite(ends).all(1)].sum(0)
+    if not last > _RISE * first > 0:
+        return []
+    low, high = protocol.bvalues[[0, -1]]
+    return [
+        f"the signal rises by {100 * (last / first - 1):.0f} % from b = {low:g} to {high:g} s/mm², where it should fall: "
+        "are these the b-values of this series, in the order of its volumes?"
+    ]
 
 
 def jitter(b: float) -> float:

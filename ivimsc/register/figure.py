@@ -22,11 +22,12 @@ def draw(registration: Registration, bvalues: NDArray, path: Path) -> None:
     from ivimsc.figures import bare, new_figure, save  # matplotlib is loaded only where something is drawn
 
     figure, (left, right) = new_figure(1, 2, (11, 4))
+    scale = "log" if (registration.displacement > 0).any() else "linear"
     passes = np.arange(1, len(registration.displacement) + 1)
     left.plot(passes, registration.displacement, color="0.75", linewidth=0.8)
     left.plot(passes, registration.displacement.mean(axis=1), "o-", color="#1f77b4", label="mean over images")
     left.axvline(registration.best + 1, color="#d62728", linestyle=":", label=f"kept: pass {registration.best + 1}")
-    left.set(xlabel="pass", ylabel="moved by the pass [mm]", yscale="log", title="Each image, pass by pass")
+    left.set(xlabel="pass", ylabel="moved by the pass [mm]", yscale=scale, title="Each image, pass by pass")
     left.legend(frameon=False)
     drawn = right.scatter(
         np.arange(len(bvalues)), registration.total[registration.best], c=bvalues, cmap="viridis", s=18

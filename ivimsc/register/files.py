@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
-from ivimsc.files import refuse_existing, written_together
+from ivimsc.files import make_folder, refuse_existing, written_together
 from ivimsc.nifti import encode_volume, read_volume, write_bval
 from ivimsc.physics.bvalue_text import read_bval
 from ivimsc.register.figure import draw
@@ -29,7 +30,7 @@ def register_file(
     ----------
     source, bval, bvec : the series, its b-values, its directions
     out : ``NAME.nii.gz``; the others are ``NAME.bval``, ``NAME.bvec``, ``NAME_transforms.json``,
-        ``NAME_displacement.csv``, ``NAME_displacement.png``
+        ``NAME_displacement.csv``, ``NAME_displacement.png``; their folder is made
     force : replace files of the same names
     options : passes, planar, threads, progress of `register_images`
 
@@ -49,12 +50,14 @@ def register_file(
     paths += [out.with_name(f"{stem}.bvec")] if bvec is not None else []
     for path in paths:
         refuse_existing(path, force)
+    _check_folder(out.parent)
     volume, geometry = read_volume(source)
     bvalues = read_bval(bval)
     if volume.ndim != 4 or volume.shape[3] != len(bvalues):
         raise InputError(f"{bval}: found {len(bvalues)} b-values, expected one per image of {source}, which has shape {volume.shape}")  # fmt: skip
     directions = None if bvec is None else _directions(bvec, len(bvalues))
     registration = register_images(volume.astype(np.float32), geometry.zooms, **options)
+    make_folder(out.parent)
     with written_together(paths, force) as temporary:
         with open(temporary[0], "wb") as file:
             encode_volume(file, registration.images, geometry, compress=out.suffix == ".gz")
@@ -66,6 +69,13 @@ def register_file(
         if directions is not None:
             np.savetxt(temporary[5], turned(directions, registration, geometry), fmt="%.6f")
     return registration, paths
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse, before any work, a folder that cannot be made or written to."""
+    above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: found {above} not writable, expected a folder that can be written to")
 
 
 def _directions(bvec: Path, volumes: int) -> NDArray:

@@ -27,6 +27,9 @@ class Series:
 
     def __init__(self, sitk: Any, images: list, shape: tuple[int, ...], spacing: tuple[float, ...]) -> None:
         self.sitk, self.images = sitk, images
+        arrays = [sitk.GetArrayViewFromImage(image) for image in images]
+        # (image,): there is nothing to register by, so it stays where it is
+        self.still = np.array([array.min() == array.max() for array in arrays], bool)
         n = len(shape)
         self.centre = [(s - 1) / 2 * w for s, w in zip(shape, spacing, strict=True)]
         axes = [np.arange(0, s, max(s // 24, 1)) * w for s, w in zip(shape, spacing, strict=True)]
@@ -40,14 +43,22 @@ class Series:
         """One pass: a new template, every image registered to it from where it was; images side by side in `pool`."""
         before = self.history[-1]
         stack = np.array(self.resampled(before, self.sitk.sitkLinear, float("nan")))
+        if not self.still.all():
+            stack = stack[~self.still]  # an empty image would dim the template and blur its edges
         covered = np.isfinite(stack)
         # voxels that no image covers are 0 in the template: it is only looked at
         mean = np.where(covered, stack, 0).sum(axis=0) / np.maximum(covered.sum(axis=0), 1)
         template = image_of(self.sitk, mean, self.images[0].GetSpacing())
-        after = list(pool.map(lambda pair: self._register(template, *pair), zip(self.images, before, strict=True)))
+        moving = np.flatnonzero(~self.still) if mean.min() < mean.max() else np.zeros(0, int)
+        found = pool.map(lambda k: self._registered(template, k, before[k]), moving)
+        after = list(before)
+        for k, matrix in zip(moving, found, strict=True):
+            after[k] = matrix
         # the images together may drift or shrink without being noticed, and would, pass after pass: the mean stays put
-        centre = np.linalg.inv(np.mean(after, axis=0))
-        after = [matrix @ centre for matrix in after]
+        if len(moving):
+            centre = np.linalg.inv(np.mean([after[k] for k in moving], axis=0))
+            for k in moving:
+                after[k] = after[k] @ centre
         self.history.append(after)
         self.moved.append([self._distance(a, b) for a, b in zip(after, before, strict=True)])
         self.total.append([self._distance(a, np.eye(len(a))) for a in after])
@@ -82,6 +93,14 @@ class Series:
         affine.SetMatrix(matrix[:n, :n].ravel().tolist())
         affine.SetTranslation((matrix[:n, n] + matrix[:n, :n] @ centre - centre).tolist())
         return affine
+
+    def _registered(self, template: Any, k: int, before: NDArray) -> NDArray:
+        """The matrix of image k; `before` where ITK finds nothing to compare, as in an image of a few bright voxels."""
+        try:
+            return self._register(template, self.images[k], before)
+        except RuntimeError:
+            self.still[k] = True
+            return before
 
     def _register(self, template: Any, image: Any, before: NDArray) -> NDArray:
         """Rigid, then affine, starting from `before`: the matrix from template to image."""

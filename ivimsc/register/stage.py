@@ -29,6 +29,7 @@ class Registration:
     displacement : (pass, image) [mm], mean over the voxels of what the pass moved
     total : (pass, image) [mm], mean displacement from the original after the pass
     best : the pass that was kept, from 0
+    notes : sentences for the user: what was left as it is
     """
 
     images: NDArray[np.float32]
@@ -36,6 +37,7 @@ class Registration:
     displacement: NDArray[np.float64]
     total: NDArray[np.float64]
     best: int
+    notes: tuple[str, ...] = ()
 
 
 def _sitk() -> Any:
@@ -97,7 +99,30 @@ def register_images(
         resampled = series.resampled(series.history[best + 1], sitk.sitkBSpline, float("nan"))
         out[(slice(None), slice(None), z) if planar else ()] = np.stack(resampled, axis=-1)
     matrices = np.stack([[_embed(m) for m in s.history[best + 1]] for s in found], axis=1)
-    return Registration(out, matrices, displacement, np.mean([s.total for s in found], axis=0), best)
+    notes = _notes([s.still for s in found], planar)
+    return Registration(out, matrices, displacement, np.mean([s.total for s in found], axis=0), best, notes)
+
+
+def _notes(still: list[NDArray[np.bool_]], planar: bool) -> tuple[str, ...]:
+    """What is said of images without contrast; `still` has a row (image,) for each stack."""
+    empty = np.array(still)  # (slice, image), or one row
+    if not empty.any():
+        return ()
+    if not planar:
+        return (f"{empty.sum()} images have no contrast and stay where they are: {_numbers(empty[0])}",)
+    whole = empty.all(axis=1)
+    notes = (
+        [f"{whole.sum()} slices have no contrast in any image and stay as they are: {_numbers(whole)}"]
+        if whole.any()
+        else []
+    )
+    some = (empty & ~whole[:, None]).sum()
+    return (*notes, *([f"{some} slices of single images have no contrast and stay where they are"] if some else []))
+
+
+def _numbers(flags: NDArray[np.bool_]) -> str:
+    numbers = [str(number) for number in np.flatnonzero(flags)]
+    return ", ".join(numbers[:12]) + (", …" if len(numbers) > 12 else "")
 
 
 def _check(images: NDArray, passes: int, planar: bool) -> None:

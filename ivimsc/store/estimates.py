@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from ivimsc import __version__
 from ivimsc.errors import InputError
-from ivimsc.estimates import FIELDS, Estimates, Spectrum
+from ivimsc.estimates import FIELDS, REQUIRED, Estimates, Spectrum
 from ivimsc.files import FailSafeFile
 from ivimsc.store.hdf5 import BLOCK, ESTIMATES, File, Store, checked, column, created, describe
 from ivimsc.store.journal import Journal, to_json
 
 __all__ = ["EstimateStore", "PartFile", "StoredDictionary"]
-
-REQUIRED = ("s0", "rmse", "outcome")  # the fields that every method has
 
 
 class StoredDictionary(NamedTuple):
@@ -112,7 +110,8 @@ class EstimateStore(Store):
         """
         with checked(self.path):
             arrays = {field.code: self._fields[field.key][start:stop] for field in FIELDS if field.key in self.keys}
-        return Estimates(**arrays)
+        absent = dict.fromkeys(field.code for field in FIELDS if field.key not in REQUIRED)
+        return Estimates(**(absent | arrays))
 
     @cached_property
     def spectrum(self) -> Spectrum | None:

@@ -37,6 +37,6 @@ def test_each_failure_has_its_exit_code_and_one_line(ivimsc, monkeypatch, error,
     def fails(*_, **__):
         raise error
 
-    monkeypatch.setattr(cli, "app", fails)
+    monkeypatch.setattr(type(cli.app), "__call__", fails)
     assert ivimsc("fit") == code
     assert ivimsc.err == says + "\n"

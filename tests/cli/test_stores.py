@@ -71,3 +71,22 @@ def test_every_option_of_pack_reaches_the_reader(ivimsc, series):
     with VoxelStore(series / "s.h5") as store:
         assert store.signals_sha256 == read_series(scan, bval, mask).signals_sha256
         assert store.attrs["mask"] == "mask.nii.gz"
+
+
+def test_some_volumes_and_an_automatic_mask(ivimsc, series):
+    words = ("pack", series / "scan_dwi.nii.gz", "--bval", series / "scan.bval")
+    assert ivimsc(*words, "--volumes", "0-4,9", "--mask", "auto", "--out", series / "some.h5") == 0
+    assert "6 of 10 volumes are used" in ivimsc.out and "mask: 480 of 480 voxels" in ivimsc.out
+    with VoxelStore(series / "some.h5") as store:
+        np.testing.assert_array_equal(store.bvalues, [0, 10, 20, 50, 80, 500])
+    (series / "keep.txt").write_text("0\n1\n2\n3\n9\n")
+    assert ivimsc("fit", *words[1:], "--volumes", series / "keep.txt", "--out", series / "out") == 0
+    assert "5 of 10 volumes are used" in ivimsc.out and "b = 0, 10, 20, 50, 500 s/mm²" in ivimsc.out
+
+
+def test_bad_volumes_name_their_option(refused, series, packed):
+    words = ("fit", series / "scan_dwi.nii.gz", "--bval", series / "scan.bval", "--out", series / "out", "--volumes")
+    refused(*words, "0-10", says="--volumes: found 0-10, expected volumes from 0 to 9")
+    refused(*words, "none.txt", says="none.txt: No such file")
+    refused("fit", packed, "--out", series / "out", "--volumes", "0-4", says="--volumes: found 0-4, expected none")
+    refused("fit", packed, "--out", series / "out", "--mask", "auto", says="--mask: found auto, expected none")

@@ -26,13 +26,12 @@ def voxels():
 
 @pytest.fixture
 def drawn(voxels, tmp_path, monkeypatch):
-    """The figure as matplotlib has it, before it is closed, and its file."""
-    kept, close = [], figure.plt.close
-    monkeypatch.setattr(figure.plt, "close", kept.append)
+    """The figure as matplotlib has it, and its file."""
+    kept, save = [], figure.save
+    monkeypatch.setattr(figure, "save", lambda drawing, path: (kept.append(drawing), save(drawing, path)))
     found, other, index = voxels
     path = figure.draw(found, other, ("truth", "nlls"), index, Geometry(SHAPE, np.eye(4)), tmp_path / "a.png")
-    yield kept[0], path
-    close(kept[0])
+    return kept[0], path
 
 
 def test_titles_hold_the_errors_in_display_units(drawn, voxels):

@@ -8,9 +8,11 @@ import pytest
 import ivimsc
 from ivimsc.device.launch import choose_device, usable_cores
 from ivimsc.errors import InputError
+from ivimsc.fit import FitJob, fit_file
 from ivimsc.methods import METHODS
 from ivimsc.outcome import Outcome
 from ivimsc.simulate import write_phantom
+from ivimsc.store import write_voxels
 from tests.conftest import TEN, as_voxels, equation1, phantom, prepare_method, run_method
 
 
@@ -59,7 +61,7 @@ SUBJECTS = {
         Subject("scdnn", {"snr": 200.0}, f=0.12, D=0.2, Dstar=1.0,
                 why="the general network is a posterior mean under a wide prior, at the SNR that it is told"),
         Subject("mlp", f=0.12, D=0.25, Dstar=1.5, too_few=(0, 50), trained=True, why="trained for seconds"),
-        Subject("ivimnet", f=0.1, D=0.2, Dstar=0.6, too_few=(0, 50), trained=True, share=0.5, why="trained for seconds"),
+        Subject("ivimnet", f=0.15, D=0.6, Dstar=0.8, too_few=(0, 50), trained=True, share=0.5, why="trained for seconds"),
     )
 }  # fmt: skip
 
@@ -234,6 +236,18 @@ def test_rmse_is_that_of_the_residuals(run):
         rest = equation1(e.S0, e.f, e.D, e.Dstar, TEN) - p.signals
         # segmented fits the low b-values to what the tissue leaves, ista with more atoms than two: theirs are smaller
         assert np.median(np.sqrt(np.mean(rest**2, axis=1))[known] / e.rmse[known]) == pytest.approx(1, rel=0.15)
+
+
+def test_a_file_holds_what_the_fit_of_arrays_gives_and_maps_of_nothing_else(subject, options, tmp_path):
+    p = phantom(60, snr=30)
+    write_voxels(tmp_path / "v.h5", as_voxels(p.signals, TEN))
+    done = fit_file(FitJob(tmp_path / "v.h5", subject.method, tmp_path, device="cpu", settings=options))
+    expected = ivimsc.fit_signals(p.signals, TEN, subject.method, **options)
+    with ivimsc.EstimateStore(done.store) as store:
+        assert_same(expected, store.read())
+    keys = {path.name.split("_param-")[1].split("_")[0] for path in done.maps}
+    assert keys <= {key for key, _ in expected.items()}
+    assert {"s0", "d", "rmse", "outcome"} <= keys and ("f" in keys) == (expected.f is not None)
 
 
 def test_too_few_bvalues_are_an_error_of_one_line(subject, options):

@@ -87,7 +87,8 @@ class TestSignals:
         signals = phantom(6, SIX).signals
         signals[0, 2], signals[1, 3], signals[2, 0], signals[3, 0], signals[4] = np.nan, np.inf, 0, -1, 0
         found = fit(signals, SIX, about={"range": {"low": [0.0] * 5, "high": [1.0] * 5}})
-        assert found.outcome.tolist() == [Outcome.BAD_SIGNAL] * 5 + [Outcome.CONVERGED]
+        # the residuals of this made-up network are large, so that noise like them leaves f = 0 in doubt
+        assert found.outcome.tolist() == [Outcome.BAD_SIGNAL] * 5 + [Outcome.DSTAR_UNIDENTIFIABLE]
         for name in ("S0", "f", "D", "Dstar", "rmse"):
             assert np.isnan(getattr(found, name)[:5]).all() and np.isfinite(getattr(found, name)[5])
         found = fit(phantom(6, SIX).signals, SIX, about={"range": {"low": [0.0] * 5, "high": [0.2] * 5}})

@@ -1,0 +1,69 @@
+"""The verdict on D*: the rule, against standard errors from an inverted Fisher matrix."""
+
+import numpy as np
+import pytest
+
+from ivimsc.device.launch import Launch
+from ivimsc.device.verdict import Found, evidence_of, judge
+from ivimsc.outcome import Outcome
+from ivimsc.physics.cramer_rao import cramer_rao
+from tests.conftest import FIVE, TEN
+
+LAUNCH = Launch("cpu", 2)
+
+
+def population(n=3000, seed=0):
+    random = np.random.default_rng(seed)
+    S0, f = random.uniform(20, 200, n), random.uniform(0, 0.5, n) ** 2
+    D, Dstar = random.uniform(0.5e-3, 2.5e-3, n), random.uniform(3e-3, 100e-3, n)
+    return Found(*(a.astype(np.float32) for a in (S0, f, D, Dstar, S0 * random.uniform(0.002, 0.03, n))))
+
+
+def by_hand(found, bvalues, sigma, known_s0):
+    """f = 0 or ln(D* / D) = 0 within 1.96 standard errors, by numpy."""
+    S0, f, D, Dstar = (a.astype(float) for a in found[:4])
+    errors = cramer_rao(S0, f, D, Dstar, bvalues, sigma, s0_known=known_s0)
+    with np.errstate(invalid="ignore"):
+        return (f <= 1.96 * errors[:, 1]) | (np.log(Dstar / D) * Dstar <= 1.96 * errors[:, 3])
+
+
+@pytest.mark.parametrize("known_s0", [False, True])
+@pytest.mark.parametrize("bvalues", [TEN, FIVE], ids=["ten", "five"])
+@pytest.mark.parametrize("given", [True, False], ids=["sigma given", "from residuals"])
+def test_it_is_the_rule(bvalues, known_s0, given):
+    found, unknowns = population(), 3 if known_s0 else 4
+    sigma = 3.0 if given else found.rmse.astype(float) * np.sqrt(len(bvalues) / (len(bvalues) - unknowns))
+    outcome = np.full(len(found.f), Outcome.CONVERGED, np.uint8)
+    judge(LAUNCH, found, evidence_of(bvalues, 3.0 if given else None, known_s0), outcome)
+    expected = by_hand(found, bvalues, sigma, known_s0)
+    assert 0.05 < expected.mean() < 0.98
+    differ = (outcome == Outcome.DSTAR_UNIDENTIFIABLE) != expected
+    assert differ.mean() < 0.002  # voxels within rounding of the rule's edge
+
+
+def test_only_converged_and_at_a_bound_are_judged():
+    """f is 0 in all of them, which no data tell from none; what ended otherwise keeps its outcome."""
+    outcomes = np.array(list(Outcome), np.uint8)
+    ones = np.ones(len(outcomes), np.float32)
+    found = Found(ones, 0 * ones, ones * np.float32(1e-3), ones * np.float32(0.05), ones * np.float32(0.01))
+    changed = outcomes.copy()
+    judge(LAUNCH, found, evidence_of(TEN), changed)
+    expected = [4 if o in (Outcome.CONVERGED, Outcome.AT_BOUND) else o for o in outcomes]
+    assert changed.tolist() == expected
+
+
+def test_rmse_over_fewer_residuals_and_without_freedom():
+    """A measured b = 0 that the residuals leave out counts as a b-value; three b-values tell no noise, so only f = 0 is told."""
+    assert evidence_of(np.r_[0, FIVE], residuals=5).factor == pytest.approx(np.sqrt(5 / 2))
+    assert np.isnan(evidence_of(FIVE[:3]).factor)
+    found = population(200)
+    outcome = np.full(200, Outcome.CONVERGED, np.uint8)
+    judge(LAUNCH, found, evidence_of(FIVE[:3]), outcome)
+    assert set(outcome.tolist()) == {Outcome.CONVERGED}
+
+
+def test_nan_estimates_are_left_alone():
+    found = Found(*(np.array([x], np.float32) for x in (1.0, 1.0, np.nan, 0.05, 0.01)))
+    outcome = np.array([Outcome.AT_BOUND], np.uint8)
+    judge(LAUNCH, found, evidence_of(TEN), outcome)
+    assert outcome[0] == Outcome.AT_BOUND
