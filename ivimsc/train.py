@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,17 @@ from numpy.typing import NDArray
 from ivimsc import __version__
 from ivimsc.device.launch import choose_device
 from ivimsc.errors import DeviceError, InputError
-from ivimsc.files import make_folder, refuse_existing
+from ivimsc.files import make_folder, refuse_existing, told
 from ivimsc.methods import METHODS, Method
 from ivimsc.models import Model, write_model
 from ivimsc.options import typed_options
-from ivimsc.physics.protocol import require_distinct, select_bvalues
+from ivimsc.physics.protocol import require_distinct
 from ivimsc.simulate import simulate_signals
-from ivimsc.store import VoxelStore
 from ivimsc.training.data import Data
+from ivimsc.training.lock import alone
+from ivimsc.training.read import SCALES, read_stores
 
 __all__ = ["TrainJob", "TrainSummary", "read_data", "train_file"]
-
-KEYS = ("f", "d", "dstar")
-SCALES = (1.0, 1e3, 1e3)  # networks think in µm²/ms
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,11 @@ class TrainJob:
         """The file that keeps the state after each epoch, beside `out`."""
         return self.out.with_name(f".{self.out.name}.checkpoint")
 
+    @property
+    def lock(self) -> Path:
+        """The file that tells a second training of the same model to keep off, beside `out`."""
+        return self.out.with_name(f".{self.out.name}.lock")
+
 
 @dataclass(frozen=True)
 class TrainSummary:
@@ -83,8 +87,10 @@ def train_file(
     Raises
     ------
     InputError
-        for unknown names and options, stores without what the network learns from, NaN in them, an empty split, and a
-        model that exists (without ``force``)
+        for unknown names and options, stores without what the network learns from, an empty split, a model that exists
+        (without ``force``) or that another process trains, and a damaged checkpoint
+    IvimscError
+        for a full disk
     DeviceError
         for a device that is not there, and where torch is missing
     """
@@ -96,15 +102,15 @@ def train_file(
     settings = _options(job, network)
     _check_out(job)
     device = torch_device(job.device)
-    plan = _plan(job, network, settings)
+    plan = _plan(job, network, settings, say)
     plan.about["training"] |= {"stores": [Path(path).name for path in job.stores], "device": str(device)}
     say(f"{job.name}: {_of_plan(plan)}, on {device}")
-    history = _train(job, plan, device, progress, say)
-    arrays = {name: tensor.detach().numpy() for name, tensor in plan.network.cpu().arrays().items()}
-    model = Model(job.name, arrays, plan.about | {"history": history, "ivimsc_version": __version__}, str(job.out))
-    write_model(job.out, model, job.force)
-    with suppress(FileNotFoundError):
-        job.checkpoint.unlink()
+    with alone(job.lock, job.out):
+        history = _train(job, plan, device, progress, say)
+        arrays = {name: tensor.detach().numpy() for name, tensor in plan.network.cpu().arrays().items()}
+        model = Model(job.name, arrays, plan.about | {"history": history, "ivimsc_version": __version__}, str(job.out))
+        write_model(job.out, model, job.force)
+        job.checkpoint.unlink(missing_ok=True)
     return TrainSummary(job.out, model, history, sum(history["seconds"]))
 
 
@@ -122,7 +128,7 @@ def _check_out(job: TrainJob) -> None:
     make_folder(job.out.absolute().parent)
 
 
-def _plan(job: TrainJob, network: Any, settings: tuple[Any, Any, Any]) -> Any:
+def _plan(job: TrainJob, network: Any, settings: tuple[Any, Any, Any], say: Callable[[str], None]) -> Any:
     """The training made ready, on the data of the stores, or on scans that it draws itself (variant=general)."""
     options, schedule, chosen = settings
     if network.draws_scans(options):
@@ -131,7 +137,17 @@ def _plan(job: TrainJob, network: Any, settings: tuple[Any, Any, Any]) -> Any:
         return network.plan(options, schedule, chosen, None, job.seed)
     data = read_data(job.stores, job.bvalues, supervised=network.SUPERVISED)
     require_distinct(data.bvalues, 3, f"train {job.name}")  # for f, D and D*
-    return network.plan(options, schedule, chosen, data, job.seed)
+    out, all_of_them = sum(data.left_out.values()), len(data) + sum(data.left_out.values())
+    if out:
+        words = ", ".join(f"{n:,} {why}" for why, n in data.left_out.items())
+        say(f"left out: {out:,} of {all_of_them:,} voxels: {words}")
+    if 2 * out > all_of_them:
+        warnings.warn(
+            f"{out:,} of {all_of_them:,} voxels cannot teach and are left out: is a mask missing?", stacklevel=3
+        )
+    plan = network.plan(options, schedule, chosen, data, job.seed)
+    plan.about["training"] |= {"left_out": out}
+    return plan
 
 
 def _of_plan(plan: Any) -> str:
@@ -148,8 +164,8 @@ def _train(job: TrainJob, plan: Any, device: Any, progress: Callable | None, say
     from ivimsc.training.device import event_writer
 
     if not job.resume:
-        with suppress(FileNotFoundError):
-            job.checkpoint.unlink()
+        with told(job.checkpoint):
+            job.checkpoint.unlink(missing_ok=True)
     fingerprint = json.dumps([job.name, plan.about, __version__], sort_keys=True)
     log = event_writer(job.tensorboard)
 
@@ -173,57 +189,27 @@ def _train(job: TrainJob, plan: Any, device: Any, progress: Callable | None, say
 
 
 def read_data(stores: Sequence[Path], bvalues: NDArray | None, supervised: bool) -> Data:
-    """All voxels of the stores, over S0.
-
-    S0 is the truth's where there is one, else the signal at b = 0.
+    """All voxels of the stores that can teach, over S0; the others are left out and counted.
 
     Raises
     ------
     InputError
-        for no store, stores of different b-values, without truth (supervised) or b = 0 (else), NaN, or no voxel
+        see `training.read.read_stores`
     """
-    if not stores:
-        raise InputError("train: found no voxel store, expected at least one")
-    parts, all_b, kinds = [], None, set()
-    for path in stores:
-        with VoxelStore(path) as store:
-            if supervised and store.truth is None:
-                raise InputError(f"{path}: found a store without truth, expected one to learn from: `ivimsc simulate` makes them")  # fmt: skip
-            columns = np.arange(len(store.bvalues)) if bvalues is None else select_bvalues(store.bvalues, bvalues)
-            b = store.bvalues[columns]
-            if all_b is not None and not np.array_equal(b, all_b):
-                raise InputError(
-                    f"{path}: found b = {_listed(b)} s/mm², expected those of {stores[0]}: {_listed(all_b)}"
-                )
-            all_b, whole = b, store.read(0, len(store))
-            zero = np.flatnonzero(store.bvalues == 0)
-            if store.truth is not None:
-                s0 = store.truth["s0"]
-            elif len(zero):
-                s0 = whole[:, zero[0]]
-            else:
-                raise InputError(f"{path}: found neither truth nor b = 0, expected one of them to supply S0")
-            truth = None
-            if store.truth is not None:
-                truth = np.stack([store.truth[k] * np.float32(c) for k, c in zip(KEYS, SCALES, strict=True)], axis=1)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                signals = whole[:, columns] / s0[:, None]
-                sigma = np.float32(store.attrs.get("sigma", np.nan)) / s0
-            bad = ~np.isfinite(signals).all(1) | (False if truth is None else ~np.isfinite(truth).all(1))
-            if bad.any():
-                raise InputError(f"{path}: found {bad.sum():,} voxels with NaN, Inf or S0 = 0, expected finite signals and truth to learn from")  # fmt: skip
-            kinds.add(store.attrs.get("noise", "rician"))
-            parts.append((signals, truth, sigma))
-    signals, sigma = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
-    truths = [part[1] for part in parts]
-    truth = None if any(t is None for t in truths) else np.concatenate(truths)
-    if not len(signals):
-        raise InputError(f"{stores[0]}: found no voxel, expected some to learn from")
-    clean = None
-    if truth is not None:
+    parts = read_stores(stores, bvalues, supervised)
+    signals, sigma = (np.concatenate([getattr(part, name) for part in parts]) for name in ("signals", "sigma"))
+    truth = clean = None
+    if all(part.truth is not None for part in parts):
+        truth = np.concatenate([part.truth for part in parts])
         f, D, Dstar = (truth / np.array(SCALES, np.float32)).T
-        clean = np.ascontiguousarray(simulate_signals(1.0, f, D, Dstar, all_b), np.float32)
-    return Data(all_b, np.ascontiguousarray(signals, np.float32), truth, clean, sigma, kinds != {"gaussian"})
+        clean = np.ascontiguousarray(simulate_signals(1.0, f, D, Dstar, parts[0].bvalues), np.float32)
+    left_out: Counter[str] = Counter()
+    for part in parts:
+        left_out.update(part.left_out)
+    rician = any(part.rician for part in parts)
+    return Data(
+        parts[0].bvalues, np.ascontiguousarray(signals, np.float32), truth, clean, sigma, rician, dict(left_out)
+    )
 
 
 def _options(job: TrainJob, network: Any) -> tuple[Any, Any, Any]:

@@ -1,6 +1,7 @@
 """``ivimsc train``."""
 
 import sys
+import warnings
 from pathlib import Path
 
 import typer
@@ -18,7 +19,7 @@ def train(
     stores: list[Path] = typer.Argument(None, metavar="STORE.h5…", help="Voxel stores to learn from."),
     out: Path = typer.Option(..., metavar="MODEL.safetensors", help="Model file to write."),
     bvalues: str = typer.Option(None, metavar="20,50,…", help="Learn from this subset of the b-values."),
-    epochs: int = typer.Option(None, help="Passes over the training voxels (default: 10)."),
+    epochs: int = typer.Option(None, help="Passes over the training voxels, at most (default: the network's)."),
     seed: int = typer.Option(0, help="Keys split, order, noise and start."),
     device: str = typer.Option("auto", help="auto, cpu or cuda."),
     threads: int = typer.Option(None, help="CPU threads (default: all cores)."),
@@ -48,7 +49,9 @@ def train(
         tensorboard,
     )
     try:
-        done = train_file(job, say=lambda line: print(line, flush=True))
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"ivimsc: warning: {message}", file=sys.stderr, flush=True)
+            done = train_file(job, say=lambda line: print(line, flush=True))
     except KeyboardInterrupt:
         print(
             "ivimsc: interrupted; the finished epochs are kept: the same command with --resume goes on", file=sys.stderr

@@ -13,6 +13,7 @@ from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.fitter import Fitter, Inputs
 from ivimsc.models.file import Layout, Model, require_layout
+from ivimsc.models.limits import LARGEST_S0, Limits, are_outside, limits_of, shown
 from ivimsc.models.products import in_fixed_blocks
 from ivimsc.options import expect_positive, option
 from ivimsc.outcome import Outcome
@@ -93,30 +94,50 @@ class Signals:
 
 
 def to_estimates(y: NDArray[np.float32], s0: NDArray[np.float32], parameters: NDArray[np.float32],
-                 bvalues: NDArray[np.float64], reach: dict[str, Any], **more: Any) -> Estimates:  # fmt: skip
+                 bvalues: NDArray[np.float64], limits: Limits, outside: NDArray | bool = False,
+                 misfit: NDArray | bool = False) -> Estimates:  # fmt: skip
     """Estimates of signals `y` (voxel, b) over `s0` (voxel,) from S0/s0, f, D, D* (voxel, 4) [µm²/ms].
 
-    Outcomes: 5 for bad signals (s0 = 0); 4 where D* is NaN (no perfusion part); 2 where D is (no tissue part); 7 for
-    signals outside `reach` (low, high: those of the training, per b), and for parameters that no tissue has.
+    Parameters
+    ----------
+    y, s0, parameters, bvalues : as above; b-values [s/mm²]
+    limits : of the model
+    outside : (voxel,) outside the training for other reasons than signals and estimates
+    misfit : (voxel,) residuals that the noise does not explain
+
+    Returns
+    -------
+    Estimates
+        Outcomes, of which the first that holds is taken: 5 for bad signals (s0 = 0); 7 for what lies outside the training
+        (`limits.are_outside`), whose values are clipped (`limits.shown`); 8 for a misfit; 4 where D* is NaN (no perfusion
+        part); 2 where D is (no tissue part); else 1.
     """
-    scale, f, D, Dstar = (column.astype(np.float32) for column in parameters.T)
+    parameters = np.array(parameters, np.float32, order="F")  # a copy, whose columns are changed below
+    scale, f, D, Dstar = parameters.T
     b = (bvalues * 1e-3).astype(np.float32)[:, None]
-    tissue, blood = (np.where(np.isnan(d), 0, np.exp(-b * d)) for d in (D, Dstar))
-    model = scale * ((1 - f) * tissue + f * blood)
-    rmse = np.sqrt(np.mean((model.T - y) ** 2, axis=1)) * s0
+    with np.errstate(over="ignore", invalid="ignore"):
+        tissue, blood = (np.where(np.isnan(d), 0, np.exp(-b * d)) for d in (D, Dstar))
+        model = scale * ((1 - f) * tissue + f * blood)
+        rmse = np.sqrt(np.mean((model.T - y) ** 2, axis=1))
+    good = s0 != 0
+    outside = (are_outside(y, parameters, limits) | outside) & good
     outcome = np.full(len(y), Outcome.CONVERGED, np.uint8)
-    outside = (f < 0) | (f > 1) | (D < 0) | (Dstar < 0)
-    if "low" in reach:
-        outside |= ((y < np.float32(reach["low"])) | (y > np.float32(reach["high"]))).any(1)
-    outcome[outside] = Outcome.OUTSIDE_TRAINING
-    outcome[np.isnan(Dstar)] = Outcome.DSTAR_UNIDENTIFIABLE
-    outcome[np.isnan(D)] = Outcome.AT_BOUND
-    bad = s0 == 0
-    values = [scale * s0, f, D * np.float32(1e-3), Dstar * np.float32(1e-3), rmse]
+    for holds, kind in (
+        (np.isnan(D), Outcome.AT_BOUND),
+        (np.isnan(Dstar), Outcome.DSTAR_UNIDENTIFIABLE),
+        (misfit, Outcome.MISFIT),
+        (outside, Outcome.OUTSIDE_TRAINING),
+        (~good, Outcome.BAD_SIGNAL),
+    ):
+        outcome[holds] = kind
+    if outside.any():
+        largest = np.maximum(y[outside].max(1), np.float32(1))  # s0 is a signal, too
+        parameters[outside] = shown(parameters[outside], largest, limits)
+        rmse[outside] = np.fmin(rmse[outside], np.float32(LARGEST_S0) * largest)
+    values = [scale * s0, f, D * np.float32(1e-3), Dstar * np.float32(1e-3), rmse * s0]
     for array in values:
-        array[bad] = np.nan
-    outcome[bad] = Outcome.BAD_SIGNAL
-    return Estimates(*values, outcome, **more)
+        array[~good] = np.nan
+    return Estimates(*values, outcome)
 
 
 @dataclass(frozen=True)
@@ -139,15 +160,19 @@ class LayerFitter(Fitter):
         self.identity = {"model_sha256": model.sha256}
         self.bvalues = voxels.bvalues[self.signals.columns]
         self.evidence = self.signals.evidence(self.bvalues)
+        self.limits = limits_of(model.about.get("range", {}), len(self.bvalues), self.ends())
         self.notes += [f"model: {model.source} (SHA-256 {model.sha256[:12]})", self.signals.note]
 
     def parameters(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
         """S0/s0, f, D, D* (voxel, 4) [µm²/ms] of signals y (voxel, b) over s0."""
         raise NotImplementedError
 
+    def ends(self) -> NDArray[np.float32] | None:
+        """What f, D and D* (3, 2) [µm²/ms] of the network can be at all; None where nothing limits them."""
+        return None
+
     def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
         """Fit some voxels: see `Fitter.fit`."""
         y, base = self.signals(np.asarray(signals, np.float32), s0)
-        reach = self.model.about.get("range", {})
         parameters = in_fixed_blocks(y, self.parameters, first)
-        return judged(self.launch, to_estimates(y, base, parameters, self.bvalues, reach), self.evidence)
+        return judged(self.launch, to_estimates(y, base, parameters, self.bvalues, self.limits), self.evidence)

@@ -4,6 +4,7 @@ A run is a function of its seed: the order of the voxels, the noise and the drop
 that a run that was killed and goes on from its checkpoint ends in the same weights as one that was not.
 """
 
+import io
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,11 @@ from typing import Any, Protocol
 import torch
 
 from ivimsc.errors import InputError, IvimscError
+from ivimsc.files import written_whole
 
 __all__ = ["Samples", "Schedule", "Source", "train"]
 
+HISTORY = ("train", "validation", "rate", "seconds")  # what is kept of each epoch
 Report = Callable[[int, int, dict[str, float]], None]
 
 
@@ -139,20 +142,17 @@ def train(
     Raises
     ------
     InputError
-        for an empty split, or a checkpoint of another run
+        for an empty split, and a checkpoint that is damaged or of another run
     IvimscError
-        if the loss becomes NaN
+        if the loss becomes NaN, or the disk is full
     """
     if not len(training) or not len(validation):
         raise InputError(f"training: found {len(training)} voxels to train and {len(validation)} to validate, expected some of each")  # fmt: skip
     optimiser = torch.optim.Adam(network.parameters(), lr=schedule.rate, betas=(0.9, schedule.memory), fused=True)
-    history: dict[str, list[float]] = {"train": [], "validation": [], "rate": [], "seconds": []}
+    history: dict[str, list[float]] = {name: [] for name in HISTORY}
     best, kept, first = math.inf, None, 0
     if resume and checkpoint.exists():
-        state = _load(checkpoint, fingerprint)
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        history, best, kept, first = state["history"], state["best"], state["kept"], state["epoch"]
+        history, best, kept, first = _restore(checkpoint, fingerprint, network, optimiser)
     for epoch in range(first, schedule.epochs):
         if schedule.patience and _waited(history["validation"]) >= schedule.patience:
             break
@@ -212,19 +212,23 @@ def _waited(losses: list[float]) -> int:
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save(state, temporary)
-    temporary.replace(path)
+    data = io.BytesIO()  # torch tells a full disk by an error of its own, so it does not write the file itself
+    torch.save(state, data)
+    with written_whole(path, force=True) as temporary:
+        temporary.write_bytes(data.getbuffer())
 
 
-def _load(path: Path, fingerprint: str) -> dict[str, Any]:
+def _restore(path: Path, fingerprint: str, network: Any, optimiser: Any) -> tuple[dict, float, dict, int]:
+    """Network and optimiser as the checkpoint has them; history, best loss, weights of the best epoch, epochs done."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["fingerprint"]
-    except Exception as error:  # torch.load raises what the damage makes of it
-        raise InputError(f"{path}: found no readable checkpoint ({type(error).__name__}), expected that of a training: --force starts anew") from None  # fmt: skip
-    if found != fingerprint:
-        raise InputError(
-            f"{path}: found the checkpoint of another training, expected that of this one: --force starts anew"
-        )
-    return state
+        if state["fingerprint"] == fingerprint:
+            kept = {name: state["kept"][name].to(tensor) for name, tensor in network.state_dict().items()}
+            history = {name: [float(v) for v in state["history"][name]] for name in HISTORY}
+            found = history, float(state["best"]), kept, int(state["epoch"])
+            network.load_state_dict(state["network"])
+            optimiser.load_state_dict(state["optimiser"])
+            return found
+    except Exception as error:  # torch raises what the damage makes of it
+        raise InputError(f"{path}: found no readable checkpoint ({type(error).__name__}), expected that of a training: without resume it starts anew") from None  # fmt: skip
+    raise InputError(f"{path}: found the checkpoint of another training, expected that of this one: without resume it starts anew")  # fmt: skip

@@ -34,6 +34,10 @@ class Fitter(LayerFitter):
                 columns.append(low + (high - low) / (1 + np.exp(-x[:, 0])))
         return np.column_stack(columns)
 
+    def ends(self) -> NDArray[np.float32]:
+        """The sigmoids' bounds of f, D and D*."""
+        return self.model.arrays["bounds"][1:]
+
 
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs) -> Fitter:
     """Check model and protocol.

@@ -5,6 +5,7 @@ Reson. Med. 86:2250 (2021)): one network per parameter, two hidden layers as wid
 normalisation, 10 % dropout, outputs bounded by sigmoids that reach a little beyond the physical bounds, S0 fitted.
 """
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,8 +48,26 @@ def biexponential(parameters, b):
     return S0 * ((1 - f) * torch.exp(-b * D) + f * torch.exp(-b * Dstar))
 
 
+class Side(nn.Module):
+    """One linear layer of each parameter's network, side by side: (voxel, parameter, in) to (voxel, parameter, out)."""
+
+    def __init__(self, into: int, out: int) -> None:
+        super().__init__()
+        layers = [nn.Linear(into, out) for _ in BOUNDS]  # torch's own start
+        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))
+        self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))
+
+    def forward(self, x):
+        """The layers' outputs."""
+        return torch.baddbmm(self.bias[:, None], x.transpose(0, 1), self.weight.transpose(1, 2)).transpose(0, 1)
+
+
 class IvimNet(nn.Module):
-    """The network for one protocol. Input (voxel, b): signals over S0; output (voxel, 4): S0, f, D, D* [µm²/ms]."""
+    """The network for one protocol. Input (voxel, b): signals over S0; output (voxel, 4): S0, f, D, D* [µm²/ms].
+
+    The networks of the four parameters run side by side, as one product per layer: a step of training is then several
+    times as fast. Batch normalisation works on every unit alone, so it is one for all.
+    """
 
     def __init__(self, bvalues: NDArray, options: Options, seed: int = 0) -> None:
         super().__init__()
@@ -56,23 +75,24 @@ class IvimNet(nn.Module):
         width = options.width or n
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.parts = nn.ModuleList(self._part(n, width) for _ in BOUNDS)
+            sizes = [n] + [width] * options.layers
+            self.hidden = nn.ModuleList(Side(a, b) for a, b in itertools.pairwise(sizes))
+            self.last = Side(width, 1)
+        self.norms = nn.ModuleList(nn.BatchNorm1d(len(BOUNDS) * width) for _ in self.hidden)
+        self.dropout = nn.Dropout(options.dropout)
         low, high = torch.tensor(BOUNDS).T
         self.register_buffer("low", low.clone())
         self.register_buffer("span", high - low)
         self.register_buffer("b", torch.tensor(bvalues * 1e-3, dtype=torch.float32))
 
-    def _part(self, n: int, width: int) -> nn.Sequential:
-        layers: list[nn.Module] = []
-        for i in range(self.options.layers):
-            layers += [nn.Linear(n if i == 0 else width, width), nn.BatchNorm1d(width), nn.ELU()]
-            if self.options.dropout > 0 and i + 1 < self.options.layers:
-                layers.append(nn.Dropout(self.options.dropout))
-        return nn.Sequential(*layers, nn.Linear(width, 1))
-
     def forward(self, signals):
         """S0, f, D, D* (voxel, 4), within `BOUNDS`."""
-        return self.low + self.span * torch.sigmoid(torch.cat([part(signals) for part in self.parts], dim=1))
+        x = signals[:, None].expand(-1, len(BOUNDS), -1)  # (voxel, parameter, b)
+        for i, (layer, norm) in enumerate(zip(self.hidden, self.norms, strict=True)):
+            x = layer(x)  # (voxel, parameter, unit)
+            x = nn.functional.elu(norm(x.flatten(1))).view_as(x)
+            x = self.dropout(x) if i + 1 < len(self.hidden) else x
+        return self.low + self.span * torch.sigmoid(self.last(x)[..., 0])
 
     def loss(self, signals):
         """Mean squared error of the signals."""
@@ -80,22 +100,16 @@ class IvimNet(nn.Module):
 
     def arrays(self) -> dict[str, torch.Tensor]:
         """What the model file holds: layers with their batch normalisation folded in, (parameter, out, in)."""
-        folded: dict[str, list[torch.Tensor]] = {}
-        for part in self.parts:
-            modules, number = list(part), 0
-            for i, layer in enumerate(modules):
-                if not isinstance(layer, nn.Linear):
-                    continue
-                weight, bias = layer.weight.detach(), layer.bias.detach()
-                norm = modules[i + 1] if i + 1 < len(modules) else None
-                if isinstance(norm, nn.BatchNorm1d):
-                    factor = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
-                    weight = weight * factor[:, None]
-                    bias = (bias - norm.running_mean) * factor + norm.bias.detach()
-                folded.setdefault(f"weight{number}", []).append(weight)
-                folded.setdefault(f"bias{number}", []).append(bias)
-                number += 1
-        return {name: torch.stack(parts) for name, parts in folded.items()} | {"bounds": torch.tensor(BOUNDS)}
+        folded = {}
+        for i, layer in enumerate([*self.hidden, self.last]):
+            weight, bias = layer.weight.detach(), layer.bias.detach()
+            if i < len(self.norms):
+                norm = self.norms[i]
+                factor = (norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)).view_as(bias)
+                weight = weight * factor[..., None]
+                bias = (bias - norm.running_mean.view_as(bias)) * factor + norm.bias.detach().view_as(bias)
+            folded[f"weight{i}"], folded[f"bias{i}"] = weight, bias
+        return folded | {"bounds": torch.tensor(BOUNDS)}
 
 
 def draws_scans(options: Options) -> bool:

@@ -39,6 +39,7 @@ from ivimsc.methods.scdnn.general.levels import (
 from ivimsc.methods.scdnn.units import Weights
 from ivimsc.models import Layout, Model
 from ivimsc.models.estimates import Signals, require_model, to_estimates
+from ivimsc.models.limits import limits_of
 from ivimsc.options import expect_positive, option
 from ivimsc.outcome import Outcome
 from ivimsc.physics.dictionary import Dictionary
@@ -95,6 +96,7 @@ class NetworkFitter(Fitter):
         super().__init__(launch)
         self.model, self.bvalues, self.options = model, bvalues, options
         self.identity = {"model_sha256": model.sha256}
+        self.limits = limits_of(model.about.get("range", {}), len(bvalues))
         self.free = "b" in model.arrays
         self.notes += [f"model: {model.source} (SHA-256 {model.sha256[:12]})"]
         if launch.on_gpu and self.free:
@@ -192,7 +194,7 @@ class OneProtocol(NetworkFitter):
     def _fit(self, signals: NDArray[np.float32], first: int, s0: NDArray | None) -> tuple[Estimates, Spectrum | None]:
         y, base = self.signals(signals, s0)
         sums, spectrum = self.code(y, first=first)
-        return to_estimates(y, base, decode(sums), self.bvalues, self.model.about.get("range", {})), spectrum
+        return to_estimates(y, base, decode(sums), self.bvalues, self.limits), spectrum
 
     def _bases(self, n: int, s0: NDArray | None) -> NDArray[np.float32] | None:
         told = self.signals.zero >= 0 or self.signals.s0 is not None
@@ -203,7 +205,7 @@ class OneProtocol(NetworkFitter):
         """The network on the GPU."""
         from ivimsc.methods.scdnn.on_gpu.fit import one_protocol  # CUDA is loaded only where it runs
 
-        return one_protocol(self.launch, self.model, self.bvalues, self.signals)
+        return one_protocol(self.launch, self.model, self.bvalues, self.signals, self.limits)
 
 
 class AnyProtocol(NetworkFitter):
@@ -241,7 +243,7 @@ class AnyProtocol(NetworkFitter):
 
         noise = (0.0, self.options.snr) if self.options.snr else (self.sigma, 0.0)
         levels = [self.level(number) for number in range(LEVELS)]
-        return any_protocol(self.launch, self.bvalues, levels, noise, self._beyond)
+        return any_protocol(self.launch, self.bvalues, levels, noise, self.limits, self._beyond)
 
     def _fit(self, signals: NDArray[np.float32], first: int, s0: NDArray | None) -> tuple[Estimates, Spectrum | None]:
         """`first` and `s0` are not used: the model finds S0, and a voxel's result depends on its signal alone."""
@@ -260,12 +262,12 @@ class AnyProtocol(NetworkFitter):
                 s0 = self._linear_s0(y, good, level)
                 level, outside = levels_of(np.where(s0 > 0, s0, 1) / sigma)
             result, spectrum = self._by_level(y, good, level)
-        shape = signals_of(np.nan_to_num(result[:, 1:].astype(np.float64)), self._b)
-        squares = ((y - result[:, :1] * shape) ** 2).sum(1)
-        estimates = to_estimates(y.astype(np.float32), scale.astype(np.float32), result, self.bvalues, {})
-        strange = outside | self._beyond | flagged(squares, sigma, len(self._b))
-        estimates.outcome[strange & (estimates.outcome == Outcome.CONVERGED)] = Outcome.OUTSIDE_TRAINING
-        return estimates, spectrum
+        with np.errstate(over="ignore", invalid="ignore"):
+            shape = signals_of(np.nan_to_num(result[:, 1:].astype(np.float64)), self._b)
+            squares = ((y - result[:, :1] * shape) ** 2).sum(1)
+        misfit = flagged(squares, sigma, len(self._b))
+        found = y.astype(np.float32), scale.astype(np.float32), result, self.bvalues, self.limits
+        return to_estimates(*found, outside=outside | self._beyond, misfit=misfit), spectrum
 
     def _linear_s0(self, y: NDArray, good: NDArray, level: NDArray) -> NDArray[np.float64]:
         """The linear estimate of S0 (voxel,), NaN for bad voxels."""

@@ -20,7 +20,9 @@ __all__ = ["LEVELS", "STEP", "Level", "flagged", "levels_of", "limit_of", "requi
 
 STEP = 1.12  # from one level of noise to the next
 LEVELS = int(np.log(SNR[1] / SNR[0]) / np.log(STEP)) + 1
-FEWEST = 4  # b-values
+FEWEST, MOST = 4, 20  # b-values of a protocol, as `general.network.draw_bvalues` draws them
+FIRST, LAST, END = 30.0, 300.0, 1e3 * LARGEST_B  # s/mm²: the smallest is in 0..FIRST, the largest in LAST..END
+ROOM_B = 1.01  # scanners round b-values
 ALPHA, ROOM = 1e-6, 4.0  # noise alone flags a voxel in a million; and how much more Σ r² may be
 
 
@@ -65,15 +67,20 @@ class Level:
 
 
 def require_protocol(bvalues: NDArray[np.float64], source: str) -> list[str]:
-    """Refuse too few b-values; a note for each that lies beyond what general models are trained for."""
-    if len(bvalues) < FEWEST:
-        raise InputError(f"{source}: found {len(bvalues)} b-values, expected at least {FEWEST}, which general models are trained for")  # fmt: skip
-    beyond = bvalues[bvalues > 1e3 * LARGEST_B * 1.01]
-    words = f"b = {', '.join(f'{b:g}' for b in beyond)} s/mm² lies beyond 0..{1e3 * LARGEST_B:g}, which the model was trained for: voxels have outcome 7"
-    notes = [words] if len(beyond) else []
-    if bvalues[0] > 50:
-        notes.append(f"the smallest b-value, {bvalues[0]:g} s/mm², is above 0..50, which the model was trained for: voxels have outcome 7")  # fmt: skip
-    return notes
+    """Refuse too few b-values; a note for each reason why the protocol lies outside what general models are trained for."""
+    n, smallest, largest = len(bvalues), bvalues[0], bvalues[-1]
+    if n < FEWEST:
+        raise InputError(f"{source}: found {n} b-values, expected at least {FEWEST}, which general models are trained for")  # fmt: skip
+    beyond = bvalues[bvalues > END * ROOM_B]
+    found = {
+        f"b = {', '.join(f'{b:g}' for b in beyond)} s/mm² lies beyond 0..{END:g}": len(beyond),
+        f"the smallest b-value, {smallest:g} s/mm², is above 0..{FIRST:g}": smallest > FIRST * ROOM_B,
+        f"the largest b-value, {largest:g} s/mm², is below {LAST:g}..{END:g}": largest * ROOM_B < LAST,
+        f"{n} b-values are more than {FEWEST} to {MOST}": n > MOST,
+    }
+    return [
+        f"{words}, which the model was trained for: voxels have outcome 7" for words, holds in found.items() if holds
+    ]
 
 
 def rough_scale(y: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import numpy as np
 from numba import cuda
 
 from ivimsc.device.device_functions import as_device
+from ivimsc.models.limits import LARGEST_S0
 from ivimsc.numerics import lanes
 from ivimsc.outcome import Outcome
 
@@ -27,10 +28,11 @@ __all__ = [
     "place_kernel",
 ]
 
-ZERO, ONE, NAN = np.float32(0.0), np.float32(1.0), np.float32(np.nan)
+ZERO, ONE, HALF, NAN = np.float32(0.0), np.float32(1.0), np.float32(0.5), np.float32(np.nan)
 CONVERGED, AT_BOUND = int(Outcome.CONVERGED), int(Outcome.AT_BOUND)
 UNIDENTIFIABLE, BAD_SIGNAL = int(Outcome.DSTAR_UNIDENTIFIABLE), int(Outcome.BAD_SIGNAL)
-OUTSIDE = int(Outcome.OUTSIDE_TRAINING)
+OUTSIDE, MISFIT = int(Outcome.OUTSIDE_TRAINING), int(Outcome.MISFIT)
+MOST = np.float32(LARGEST_S0)
 _exp32 = as_device(lanes.exp32)
 
 
@@ -79,11 +81,13 @@ class Entered(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """b-values b (b,) [ms/µm²], and the signals over S0 of the training: low, high (b,); float32."""
+    """b-values b (b,) [ms/µm²], and the fields of `models.limits.Limits`; float32."""
 
     b: Any
     low: Any
     high: Any
+    trained: Any
+    shown: Any
 
 
 @cuda.jit(cache=True)
@@ -216,6 +220,18 @@ def _squares(y, i, b, S0, f, d, p):
     return squares
 
 
+@cuda.jit(device=True)
+def _is_beyond(value, ends):
+    """Whether a parameter lies below 0, or outside `ends` (2,); NaN does not."""
+    return value < ZERO or value < ends[0] or value > ends[1]
+
+
+@cuda.jit(device=True)
+def _shown(value, low, high, instead):
+    """A value within low..high, or `instead` where it is NaN."""
+    return instead if math.isnan(value) else min(max(value, low), high)
+
+
 @cuda.jit(cache=True)
 def leave_kernel(first, size, order, sums, entered, reach, levels, result, outcome):
     """Equations (8) to (10), residuals and outcomes, as `models.estimates.to_estimates` finds them.
@@ -238,14 +254,26 @@ def leave_kernel(first, size, order, sums, entered, reach, levels, result, outco
     f, d, p = blood / (tissue + blood), sums[1, place] / tissue, sums[3, place] / blood
     S0 = np.float32((tissue + blood) * entered.linear[i]) if limit > 0.0 else ONE
     squares = _squares(y, i, b, S0, f, d, p)
-    outside = f < ZERO or f > ONE or d < ZERO or p < ZERO
+    outside = not f <= ONE or not S0 > ZERO
+    trained = reach.trained
+    outside = outside or _is_beyond(f, trained[0]) or _is_beyond(d, trained[1]) or _is_beyond(p, trained[2])
+    largest = ONE  # in units of `unit`, which is a signal, too
     for m in range(n_b):
+        largest = max(largest, np.float32(y[m, i]))
         outside = outside or y[m, i] < reach.low[m] or y[m, i] > reach.high[m]
+    ending = AT_BOUND if math.isnan(d) else CONVERGED
+    ending = UNIDENTIFIABLE if math.isnan(p) else ending
     if limit > 0.0:
         noise = sigma / unit if sigma > 0.0 else (S0 if S0 > ZERO else 1.0) / levels.snr
-        outside = outside or levels.beyond or entered.level[i] < 0 or squares > limit * noise * noise
-    ending = OUTSIDE if outside else CONVERGED
-    ending = AT_BOUND if math.isnan(d) else UNIDENTIFIABLE if math.isnan(p) else ending
+        outside = outside or levels.beyond or entered.level[i] < 0
+        ending = MISFIT if squares > limit * noise * noise else ending
+    rmse = np.float32(math.sqrt(squares / np.float32(n_b)))
+    if outside:
+        ending, most, shown = OUTSIDE, MOST * largest, reach.shown
+        S0, rmse = _shown(S0, ZERO, most, largest), _shown(rmse, ZERO, most, most)
+        f = _shown(f, shown[0, 0], shown[0, 1], HALF * (shown[0, 0] + shown[0, 1]))
+        d = _shown(d, shown[1, 0], shown[1, 1], HALF * (shown[1, 0] + shown[1, 1]))
+        p = _shown(p, shown[2, 0], shown[2, 1], HALF * (shown[2, 0] + shown[2, 1]))
     result[0, v], result[1, v], result[2, v], result[3, v] = S0 * unit, f, d * np.float32(1e-3), p * np.float32(1e-3)
-    result[4, v] = math.sqrt(squares / np.float32(n_b)) * unit
+    result[4, v] = rmse * unit
     outcome[v] = ending

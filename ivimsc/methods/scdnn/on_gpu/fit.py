@@ -35,6 +35,7 @@ from ivimsc.methods.scdnn.on_gpu.units import Places, Scratch, units_kernel
 from ivimsc.methods.scdnn.units import Weights
 from ivimsc.models import Model
 from ivimsc.models.estimates import Signals
+from ivimsc.models.limits import Limits
 
 __all__ = ["GpuNetwork", "any_protocol", "one_protocol"]
 
@@ -42,14 +43,21 @@ CHUNK = 2**17  # voxels: 600 atoms of each take 2.4 kB
 F4, F8, I4 = np.float32, np.float64, np.int32
 
 
-def one_protocol(launch: Launch, model: Model, bvalues: NDArray[np.float64], signals: Signals) -> "GpuNetwork":
-    """The network of a model for one protocol, on the GPU of `launch`; bvalues (b,) [s/mm²] are the model's."""
+def one_protocol(
+    launch: Launch, model: Model, bvalues: NDArray[np.float64], signals: Signals, limits: Limits
+) -> "GpuNetwork":
+    """The network of a model for one protocol, on the GPU of `launch`; bvalues (b,) [s/mm²] and limits are the model's."""
     base = Base(np.asarray(signals.columns, np.int64), signals.zero, np.float32(signals.s0 or 0.0))
-    return GpuNetwork(launch, _stacked([weights_of(model)]), _reach(bvalues, model.about.get("range", {})), base)
+    return GpuNetwork(launch, _stacked([weights_of(model)]), _reach(bvalues, limits), base)
 
 
 def any_protocol(
-    launch: Launch, bvalues: NDArray[np.float64], levels: Sequence[Level], noise: tuple[float, float], beyond: bool
+    launch: Launch,
+    bvalues: NDArray[np.float64],
+    levels: Sequence[Level],
+    noise: tuple[float, float],
+    limits: Limits,
+    beyond: bool,
 ) -> "GpuNetwork":
     """The network of a general model, on the GPU of `launch`.
 
@@ -59,11 +67,12 @@ def any_protocol(
     bvalues : (b,) [s/mm²]
     levels : the weights of every level of noise
     noise : SD in units of the signal, or 0; and the SNR of every voxel, or 0
+    limits : of the model
     beyond : the protocol lies outside the training
     """
     project, ends = np.stack([level.project for level in levels]), (math.log(SNR[0]), math.log(STEP))
     found = NoiseLevels(project, levels[0].origin, *noise, *ends, limit_of(len(bvalues)), beyond)
-    return GpuNetwork(launch, _stacked([level.weights for level in levels]), _reach(bvalues, {}), found)
+    return GpuNetwork(launch, _stacked([level.weights for level in levels]), _reach(bvalues, limits), found)
 
 
 def _stacked(levels: Sequence[Weights]) -> Weights:
@@ -72,10 +81,9 @@ def _stacked(levels: Sequence[Weights]) -> Weights:
     return levels[0]._replace(w=w, phi=phi, thresholds=thresholds, grid=levels[0].grid.astype(np.float32))
 
 
-def _reach(bvalues: NDArray[np.float64], reach: dict[str, Any]) -> Reach:
-    """The range `reach` of a model's training, unlimited where it says nothing."""
-    ends = (reach.get(name, end) for name, end in (("low", -np.inf), ("high", np.inf)))
-    return Reach((bvalues * 1e-3).astype(np.float32), *(np.full(len(bvalues), end, np.float32) for end in ends))
+def _reach(bvalues: NDArray[np.float64], limits: Limits) -> Reach:
+    """What the voxels of a fit are held against."""
+    return Reach((bvalues * 1e-3).astype(np.float32), *limits)
 
 
 def _on_device(group: Any) -> Any:
