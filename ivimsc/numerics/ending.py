@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from ivimsc.compiling import JIT, KERNEL
+from ivimsc.compiling import JIT
 from ivimsc.outcome import Outcome
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "UNIDENTIFIABLE",
     "Box",
     "ending",
-    "endings_kernel",
 ]
 
 # Kernels take plain integers: this is the one place where they get them.
@@ -78,10 +77,3 @@ def ending(f, d, p, f_error, p_error, box):
         return UNIDENTIFIABLE
     at_bound = f <= box.f_low or f >= box.f_high or d <= box.d_low or d >= box.d_high
     return AT_BOUND if at_bound or p <= box.p_low or p >= box.p_high else CONVERGED
-
-
-@njit(**KERNEL)
-def endings_kernel(start, stop, f, d, p, f_error, p_error, box, outcome):
-    """`ending` of the voxels start..stop: outcome (voxel,) uint8; the other arguments are (voxel,) and a `Box`."""
-    for v in range(start, stop):
-        outcome[v] = ending(f[v], d[v], p[v], f_error[v], p_error[v], box)

@@ -12,15 +12,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ivimsc.compiling import JIT
-from ivimsc.numerics.ending import AT_BOUND as AT_BOUND  # methods still import these three from here
 from ivimsc.numerics.ending import BAD_SIGNAL, ITERATION_LIMIT, Box, ending
-from ivimsc.numerics.ending import CONVERGED as CONVERGED
-from ivimsc.numerics.ending import UNIDENTIFIABLE as UNIDENTIFIABLE
 from ivimsc.numerics.lanes import LANES
 from ivimsc.numerics.residuals import noise_from_residuals
 from ivimsc.numerics.standard_errors import ERROR_LANES, Errors, errors_in_lanes
 
-__all__ = ["RESULT_ROWS", "Fit", "Found", "Problem", "Results", "finish", "fit_at", "results_of", "store"]
+__all__ = ["RESULT_ROWS", "Fit", "Found", "Problem", "Results", "finish", "results_at", "results_of", "write"]
 
 L = LANES
 NAN = np.float32(np.nan)
@@ -81,51 +78,58 @@ def results_of(rows, outcome):
     return Results(rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7], outcome)
 
 
-@njit(**JIT)
-def fit_at(found, v):
-    """Voxel `v` of `Found`."""
-    return Fit(found.tissue[v], found.blood[v], found.d[v], found.p[v], found.squares[v], found.done[v])
+@njit(**JIT, inline="always")  # a call would count references to nine arrays, which costs more than it writes
+def write(results, v, values):
+    """Write the results of one voxel, numbers, at place `v` of `Results`."""
+    results.S0[v], results.f[v], results.D[v], results.Dstar[v] = values.S0, values.f, values.D, values.Dstar
+    results.rmse[v], results.outcome[v] = values.rmse, values.outcome
+    results.fstd[v], results.dstd[v], results.dstarstd[v] = values.fstd, values.dstd, values.dstarstd
 
 
 @njit(**JIT)
-def store(results, v, scale, fit, errors, problem):
-    """Write the results of voxel `v`.
+def results_at(scale, fit, errors, n, asked):
+    """The results of one voxel.
+
+    Arrays stay with the caller, which writes these numbers: handing nine arrays to a function for every voxel costs
+    more than all that is computed here.
 
     Parameters
     ----------
-    results : Results
-        Where to write.
-    v : int
-        The voxel's place in `results`.
     scale : float
         What the signal was divided by; 0 for a bad signal.
     fit : Fit
         What the search found.
     errors : Errors
         Standard errors at unit noise of the scaled signal.
-    problem : Problem
-        What the fit was asked.
+    n : int
+        Number of b-values.
+    asked : (float32, float32, Box)
+        `s0`, `sigma` and `box` of `Problem`.
+
+    Returns
+    -------
+    Results
+        Numbers; NaN where one is not defined.
     """
+    s0, sigma, box = asked
     total = fit.tissue + fit.blood
     if scale == 0 or not total > 0:
-        results.S0[v], results.f[v], results.D[v], results.Dstar[v] = NAN, NAN, NAN, NAN
-        results.rmse[v], results.fstd[v], results.dstd[v], results.dstarstd[v] = NAN, NAN, NAN, NAN
-        results.outcome[v] = BAD_SIGNAL
-        return
-    n, box = len(problem.b), problem.box
-    if problem.sigma > 0:
-        noise = problem.sigma / scale
-    else:
-        noise = noise_from_residuals(fit.squares, n, 3 if problem.s0 > 0 else 4)
+        return Results(NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, np.uint8(BAD_SIGNAL))
+    noise = np.float64(sigma / scale) if sigma > 0 else noise_from_residuals(fit.squares, n, 3 if s0 > 0 else 4)
     f = min(max(fit.blood / total, box.f_low), box.f_high)
     f_error, d_error, p_error = errors.f * noise, errors.d * noise, errors.p * noise
-    results.outcome[v] = ending(f, fit.d, fit.p, f_error, p_error, box) if fit.done else ITERATION_LIMIT
-    results.S0[v], results.f[v] = total * scale, f
-    results.D[v], results.Dstar[v] = fit.d * UNIT, fit.p * UNIT
-    results.rmse[v] = np.float32(math.sqrt(fit.squares / n)) * scale
-    results.fstd[v] = f_error
-    results.dstd[v] = d_error * 1e-3 if math.isfinite(d_error) else NAN
-    results.dstarstd[v] = p_error * 1e-3 if math.isfinite(p_error) else NAN
+    outcome = ending(f, fit.d, fit.p, f_error, p_error, box) if fit.done else ITERATION_LIMIT
+    return Results(
+        total * scale,
+        f,
+        fit.d * UNIT,
+        fit.p * UNIT,
+        np.float32(math.sqrt(fit.squares / n)) * scale,
+        np.float32(f_error),
+        np.float32(d_error * 1e-3) if math.isfinite(d_error) else NAN,
+        np.float32(p_error * 1e-3) if math.isfinite(p_error) else NAN,
+        np.uint8(outcome),
+    )
 
 
 @njit(**JIT)
@@ -147,7 +151,7 @@ def finish(first, scale, found, problem, results):
     """
     scratch = np.empty(1, ERROR_LANES)
     t = scratch[0]
-    b = problem.b.astype(np.float64)
+    b, asked = problem.b.astype(np.float64), (problem.s0, problem.sigma, problem.box)
     for start in range(0, len(scale), L):
         size = min(L, len(scale) - start)
         for lane in range(L):
@@ -159,4 +163,5 @@ def finish(first, scale, found, problem, results):
         for lane in range(size):
             v = start + lane
             errors = Errors(t.f_error[lane], t.d_error[lane], t.p_error[lane])
-            store(results, first + v, scale[v], fit_at(found, v), errors, problem)
+            fit = Fit(found.tissue[v], found.blood[v], found.d[v], found.p[v], found.squares[v], found.done[v])
+            write(results, first + v, results_at(scale[v], fit, errors, len(b), asked))

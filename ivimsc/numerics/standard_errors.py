@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from ivimsc.compiling import KERNEL, LANE_JIT
+from ivimsc.compiling import LANE_JIT
 from ivimsc.numerics.lanes import LANES, exp64
 from ivimsc.numerics.small_matrices import bilinear2, inverse2
 
@@ -25,7 +25,7 @@ __all__ = [
     "add_gram",
     "errors_in_lanes",
     "unit_errors",
-    "unit_errors_kernel",
+    "root_of",
 ]
 
 L = LANES
@@ -83,8 +83,8 @@ def add_gram(sums, e1, e2, b):
 
 
 @njit(**LANE_JIT)
-def unit_errors(sums, tissue, blood, known_s0):
-    """Standard errors of f, D and D* at unit noise.
+def unit_variances(sums, tissue, blood, known_s0):
+    """Variances of f, D and D* at unit noise: the squares of their standard errors.
 
     With columns e1, e2, -b e1, -b e2 the slopes along D and D* are the two amplitudes times the latter two columns.
     Taking the amplitudes out keeps the inverse defined for f near 0 or 1, where the error of D* or D alone goes to
@@ -102,7 +102,7 @@ def unit_errors(sums, tissue, blood, known_s0):
     Returns
     -------
     Errors
-        Of f, and of D and D* in one over the unit of b.
+        The variances, of f, and of D and D* in one over the unit of b, squared.
     """
     s = sums
     m11, m12, m22 = inverse2(s.g11, s.g12, s.g22, SINGULAR)
@@ -117,8 +117,20 @@ def unit_errors(sums, tissue, blood, known_s0):
     h1 = bilinear2(fa, fc, m11, m12, m22, s.a11, s.a12)
     h2 = bilinear2(fa, fc, m11, m12, m22, s.a12, s.a22)
     f = bilinear2(fa, fc, m11, m12, m22, fa, fc) + bilinear2(h1, h2, i11, i12, i22, h1, h2)
-    d, p = i11 / (tissue * tissue), i22 / (blood * blood)
-    return Errors(math.sqrt(max(f, 0.0)), math.sqrt(max(d, 0.0)), math.sqrt(max(p, 0.0)))
+    return Errors(f, i11 / (tissue * tissue), i22 / (blood * blood))
+
+
+@njit(**LANE_JIT)
+def unit_errors(sums, tissue, blood, known_s0):
+    """Standard errors of f, D and D* at unit noise: the roots of `unit_variances`."""
+    variances = unit_variances(sums, tissue, blood, known_s0)
+    return Errors(root_of(variances.f), root_of(variances.d), root_of(variances.p))
+
+
+@njit(**LANE_JIT)
+def root_of(variance):
+    """The root of a variance that rounding may have made negative."""
+    return math.sqrt(max(variance, 0.0))
 
 
 @njit(**LANE_JIT)
@@ -148,36 +160,6 @@ def errors_in_lanes(scratch, b, known_s0):
     tissue, blood, f_error, d_error, p_error = t.tissue, t.blood, t.f_error, t.d_error, t.p_error
     for l in range(L):
         sums = Gram(g11[l], g12[l], g22[l], a11[l], a12[l], a22[l], b11[l], b12[l], b22[l])
-        f_error[l], d_error[l], p_error[l] = unit_errors(sums, tissue[l], blood[l], known_s0)
-
-
-@njit(**KERNEL)
-def unit_errors_kernel(start, stop, f, d, p, b, known_s0, errors):
-    """Standard errors of the voxels start..stop at S0 = 1 and unit noise; times noise / S0 they are those of a voxel.
-
-    Parameters
-    ----------
-    start, stop : int
-        Range of voxels.
-    f, d, p : (voxel,) float32 or float64
-        f, D and D*. Where one is NaN, the errors are NaN.
-    b : (b,) float64
-        b-values, in one over the unit of D and D*.
-    known_s0 : bool
-        S0 was given, not fitted.
-    errors : Errors
-        Receives the errors, (voxel,) each, in the units of f, D and D*.
-    """
-    scratch = np.empty(1, ERROR_LANES)
-    t = scratch[0]
-    for first in range(start, stop, L):
-        for lane in range(L):
-            v = min(first + lane, stop - 1)
-            t.tissue[lane], t.blood[lane], t.d[lane], t.p[lane] = 1.0 - f[v], f[v], d[v], p[v]
-        errors_in_lanes(scratch, b, known_s0)
-        for lane in range(min(L, stop - first)):
-            v = first + lane
-            missing = math.isnan(f[v]) or math.isnan(d[v]) or math.isnan(p[v])
-            errors.f[v] = np.nan if missing else t.f_error[lane]
-            errors.d[v] = np.nan if missing else t.d_error[lane]
-            errors.p[v] = np.nan if missing else t.p_error[lane]
+        f_error[l], d_error[l], p_error[l] = unit_variances(sums, tissue[l], blood[l], known_s0)
+    for l in range(L):  # a loop of its own: beside the roots, the one above would not become vector instructions
+        f_error[l], d_error[l], p_error[l] = root_of(f_error[l]), root_of(d_error[l]), root_of(p_error[l])

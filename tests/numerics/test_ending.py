@@ -3,13 +3,9 @@
 import numpy as np
 import pytest
 
-from ivimsc.device.launch import choose_device
-from ivimsc.device.standard_errors import endings
 from ivimsc.numerics import ending as module
 from ivimsc.numerics.ending import Box, ending
-from ivimsc.numerics.standard_errors import Errors
 from ivimsc.outcome import Outcome
-from ivimsc.physics.parameters import Bounds
 
 BOX = Box(0.0, 1.0, 0.0, 5.0, 5.0, 200.0)
 NAN = np.nan
@@ -42,14 +38,6 @@ def test_the_first_rule_that_holds_gives_the_outcome(case, unit):
 
 def test_the_lower_bound_of_f_is_a_bound_where_it_is_not_zero():
     assert ending.py_func(0.1, 1.0, 20.0, 0.01, 1.0, BOX._replace(f_low=0.1)) == BOUND
-
-
-def test_compiled_over_many_voxels_it_is_the_same_rule():
-    *columns, expected = np.array(CASES).T
-    f, d, p, f_error, p_error = columns
-    errors = Errors(f_error, np.zeros_like(f), p_error * 1e-3)
-    found = endings(f, d * 1e-3, p * 1e-3, errors, Bounds(), choose_device("cpu", 1))
-    np.testing.assert_array_equal(found, expected)
 
 
 def test_the_numbers_of_the_kernels_are_those_of_the_outcomes():

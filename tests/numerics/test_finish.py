@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ivimsc.numerics.ending import Box
-from ivimsc.numerics.finish import RESULT_ROWS, Fit, Problem, Results, results_of, store
+from ivimsc.numerics.finish import RESULT_ROWS, Fit, Problem, Results, results_at, results_of, write
 from ivimsc.numerics.standard_errors import Errors
 from ivimsc.outcome import Outcome
 
@@ -16,11 +16,15 @@ ERRORS = Errors(0.5, 2.0, 50.0)
 
 
 def stored(scale=500.0, fit=FIT, errors=ERRORS, problem=PROBLEM):
-    """The results of one voxel, written at place 1 of 3; the places beside it stay as they are."""
+    """The results of one voxel, numbers."""
+    return results_at.py_func(scale, fit, errors, len(problem.b), (problem.s0, problem.sigma, problem.box))
+
+
+def test_results_are_written_at_their_place_alone():
     rows, outcome = np.full((RESULT_ROWS, 3), 7.0), np.full(3, 9, np.uint8)
-    store.py_func(results_of.py_func(rows, outcome), 1, scale, fit, errors, problem)
-    assert np.all(rows[:, [0, 2]] == 7) and np.all(outcome[[0, 2]] == 9)
-    return Results(*rows[:, 1], outcome[1])
+    write.py_func(results_of.py_func(rows, outcome), 1, Results(*range(len(Results._fields))))
+    np.testing.assert_array_equal(rows[:, 1], np.arange(RESULT_ROWS))
+    assert np.all(rows[:, [0, 2]] == 7) and list(outcome) == [9, RESULT_ROWS, 9]
 
 
 def test_every_result_has_its_name_and_its_unit():

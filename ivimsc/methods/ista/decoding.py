@@ -8,7 +8,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ivimsc.compiling import JIT, KERNEL
-from ivimsc.numerics.finish import AT_BOUND, BAD_SIGNAL, CONVERGED, UNIDENTIFIABLE
+from ivimsc.numerics.ending import AT_BOUND, BAD_SIGNAL, CONVERGED, UNIDENTIFIABLE
 from ivimsc.physics.dictionary import decode_row
 
 __all__ = ["Maps", "decode_codes", "put", "settle"]
