@@ -7,6 +7,8 @@ import typer
 
 __all__ = ["register"]
 
+TABLES = (".csv", ".tsv", ".txt")  # endings of tables of decay curves
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
@@ -15,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 def fit(
     context: typer.Context,
-    input: Path = typer.Argument(..., metavar="INPUT", help="NIfTI series (.nii, .nii.gz) or voxel store (.h5)."),
+    input: Path = typer.Argument(
+        ..., metavar="INPUT", help="NIfTI series (.nii, .nii.gz), voxel store (.h5), or table of decay curves (.csv)."
+    ),
     method: str = typer.Option("nlls", help="Method: see the README or `ivimsc info` for the list."),
     out: Path = typer.Option(..., metavar="DIR", help="Folder for the estimate store and the maps."),
     bval: Path = typer.Option(None, metavar="FILE", help="b-values of a NIfTI series [s/mm²]."),
@@ -39,6 +43,8 @@ def fit(
     from ivimsc.physics.bvalue_text import parse_bvalues
 
     chosen = settings_of(settings) | ({} if model is None else {"model": model})
+    if input.suffix.lower() in TABLES:
+        return _fit_table(input, method, out, chosen, force)
     wanted = None if bvalues is None else parse_bvalues(bvalues)
     job = FitJob(
         input,
@@ -78,4 +84,19 @@ def fit(
         advice = "over half of the voxels have a bad signal (outcome 5); a mask leaves them out"
         print(f"ivimsc: warning: {advice}", file=sys.stderr)
         raise typer.Exit(3)
+    return 0
+
+
+def _fit_table(input: Path, method: str, out: Path, chosen: dict, force: bool) -> int:
+    """Fit a table of decay curves: a table of estimates."""
+    import warnings
+
+    from ivimsc.curves import fit_curves
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        target, estimates = fit_curves(input, out, method, chosen, force)
+    print(*dict.fromkeys([*estimates.notes, *(f"warning: {w.message}" for w in heard)]), sep="\n")
+    print(f"{len(estimates):,} curves fitted by {method}")
+    print(f"estimates: {target}")
     return 0

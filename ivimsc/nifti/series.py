@@ -22,7 +22,7 @@ from ivimsc.nifti.image import Image, read_image
 from ivimsc.nifti.place import require_same_place
 from ivimsc.nifti.volumes import chosen_volumes
 from ivimsc.physics.bvalue_text import read_bval
-from ivimsc.physics.protocol import Protocol, missing_note, rising_note
+from ivimsc.physics.protocol import Protocol, missing_note, odd_volume_notes, rising_note
 from ivimsc.voxels import Voxels
 
 __all__ = ["AUTO", "read_series"]
@@ -75,6 +75,7 @@ def read_series(
         places = _mask_places(mask, path, image, chosen[protocol.shell == 0])
         signals, missing = _pack(image, protocol, places, chosen)
         notes = [] if volumes is None else [f"{len(chosen)} of {count} volumes are used"]
+        notes += odd_volume_notes(_volume_levels(image, places, chosen), chosen, protocol)
         notes += [*companion_notes(path, chosen, count), *protocol.notes, *missing_note(missing, protocol)]
         notes += [*_mask_notes(mask, signals, image.geometry.shape), *rising_note(signals, protocol)]
         attrs = {"notes": notes, "volumes": len(chosen), "repeats": protocol.repeats.tolist()}
@@ -87,6 +88,14 @@ def read_series(
             source_sha256=checksum.result(),
             attrs=attrs | ({} if mask is None else {"mask": Path(mask).name}),
         )
+
+
+def _volume_levels(image: Image, places: NDArray[np.intp] | None, chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The mean signal of each volume over some thousand voxels, (volume,)."""
+    voxels = np.arange(np.prod(image.geometry.shape)) if places is None else places
+    some = voxels[:: max(len(voxels) // _SEEN, 1)]
+    values = image.data.reshape((-1, image.data.shape[3]), order="F")[some][:, chosen].astype(np.float64)
+    return np.nanmean(np.where(np.isfinite(values), values, np.nan) * image.slope + image.inter, axis=0)
 
 
 def _mask_places(mask: str | Path | None, path: Path, image: Image, b0: NDArray) -> NDArray[np.intp] | None:

@@ -13,6 +13,7 @@ from ivimsc.physics.bvalue_text import read_bval
 from ivimsc.physics.protocol import (
     Protocol,
     missing_note,
+    odd_volume_notes,
     require_distinct,
     select_bvalues,
 )
@@ -182,3 +183,14 @@ def test_real_protocols() -> None:
     abdomen = Protocol.from_volumes(read_bval(DATA / "wetscherek_abdomen_vol3" / "dwi_all300.bval"))
     np.testing.assert_array_equal(abdomen.bvalues, [0, 10, 25, 50, 100, 200, 300, 400, 500])
     assert abdomen.repeats[0] == 60
+
+
+def test_a_volume_of_another_kind_is_told():
+    """A map appended as one more b = 0 has a thousandth of the signal; noise and directions keep within a factor of three."""
+    protocol = Protocol.from_volumes([0, 0, 0, 500, 500, 0, 1000])
+    levels = np.array([1000, 950.0, 1020, 300, 700, 1.2, 150])
+    (note,) = odd_volume_notes(levels, np.arange(7), protocol)
+    assert note.startswith("warning: volume 5 of b = 0 s/mm² has 0.0012 times the signal")
+    two = Protocol.from_volumes([0, 0, 500])
+    (note,) = odd_volume_notes(np.array([1000, 1.2, 400]), np.array([4, 7, 9]), two)
+    assert "volume 7 of b = 0" in note
