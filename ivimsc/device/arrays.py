@@ -17,17 +17,18 @@ __all__ = ["average_kernel", "gpu_of", "rows_of"]
 
 @cuda.jit(cache=True)
 def average_kernel(volumes, shell, rows):
-    """Rows (voxel, b) float32: mean over the volumes (voxel, volume) of each shell, in float64."""
+    """Rows (voxel, b) float32: mean over the finite volumes (voxel, volume) of each shell, in float64; NaN without one."""
     element = cuda.grid(1)
     v, b = element // rows.shape[1], element % rows.shape[1]
     if v >= rows.shape[0]:
         return
     total, n = 0.0, 0
     for k in range(shell.shape[0]):
-        if shell[k] == b:
-            total += volumes[v, k]
+        value = np.float64(volumes[v, k])
+        if shell[k] == b and math.isfinite(value):
+            total += value
             n += 1
-    rows[v, b] = total / n
+    rows[v, b] = total / n if n > 0 else np.float32(np.nan)
 
 
 def gpu_of(array: Any) -> str:

@@ -86,6 +86,7 @@ class FitSummary:
     notes: list[str]
     seconds: float
     outcomes: dict[Outcome, int]
+    blank: int = 0
 
     @property
     def voxels(self) -> int:
@@ -93,8 +94,9 @@ class FitSummary:
 
     @property
     def mostly_bad(self) -> bool:
-        """Over half of the voxels have a bad signal: exit code 3."""
-        return 2 * self.outcomes.get(Outcome.BAD_SIGNAL, 0) > self.voxels
+        """Over half of the voxels with any signal have a bad one: exit code 3. `blank` ones, all zero, are background."""
+        bad = self.outcomes.get(Outcome.BAD_SIGNAL, 0) - self.blank
+        return 2 * bad > self.voxels - self.blank or self.blank == self.voxels
 
 
 def fit_file(
@@ -122,9 +124,10 @@ def fit_file(
         for note in notes:
             tell.say(note)
         _run(job, ready, tell)
+        blank = _count_blank(ready.voxels)
     maps = write_maps(job.target, job.out, force=job.force or job.resume, stem=job.stem) if job.maps else []
     with EstimateStore(job.target) as store:
-        return FitSummary(job.target, maps, launch, store.bvalues, notes, store.seconds, _count(store))
+        return FitSummary(job.target, maps, launch, store.bvalues, notes, store.seconds, _count(store), blank)
 
 
 class _Tell(NamedTuple):
@@ -249,3 +252,9 @@ def _count(store: EstimateStore) -> dict[Outcome, int]:
     for start in range(0, len(store), COUNTED):
         counts += np.bincount(store.read(start, start + COUNTED).outcome, minlength=len(Outcome))
     return {outcome: int(counts[outcome]) for outcome in Outcome if counts[outcome]}
+
+
+def _count_blank(voxels: Any) -> int:
+    """Number of voxels whose signals are all zero: the background of a volume that was cut out."""
+    parts = range(0, len(voxels), COUNTED)
+    return sum(int(np.sum(~voxels.read(start, min(start + COUNTED, len(voxels))).any(axis=1))) for start in parts)

@@ -110,7 +110,7 @@ def test_threads_and_chunks_do_not_change_a_byte(ivimsc, series):
 def test_mostly_bad_voxels_are_exit_code_3_with_a_warning(ivimsc, series):
     image = nib.load(series / "scan_dwi.nii.gz")
     data = np.asarray(image.dataobj).copy()
-    data[1:] = 0
+    data[1:] = -1
     nib.save(nib.Nifti1Image(data, image.affine), series / "scan_dwi.nii.gz")
     assert fit(ivimsc, series) == 3
     assert "warning" in ivimsc.err and "outcome 5" in ivimsc.out

@@ -214,14 +214,21 @@ class TestFile:
 
     def test_outcomes_are_counted_and_mostly_bad_is_said(self, tmp_path, measured):
         signals = measured.copy()
-        signals[:31] = 0
+        signals[:31] = np.nan
         for n, mostly in ((31, True), (30, False)):
-            signals[n - 1] = measured[n - 1] if n == 30 else 0
-            signals[30] = 0 if n == 31 else measured[30]
+            signals[n - 1] = measured[n - 1] if n == 30 else np.nan
+            signals[30] = np.nan if n == 31 else measured[30]
             write_voxels(tmp_path / "b.h5", as_voxels(signals, TEN), force=True)
             done = fit_file(FitJob(tmp_path / "b.h5", "segmented", tmp_path / "out", maps=False, force=True))
-            assert done.outcomes[Outcome.BAD_SIGNAL] == np.sum(signals[:, 0] == 0) and done.voxels == 60
+            assert done.outcomes[Outcome.BAD_SIGNAL] == np.sum(np.isnan(signals[:, 0])) and done.voxels == 60
             assert done.mostly_bad == mostly
+
+    def test_background_that_is_all_zero_is_not_held_against_a_fit(self, tmp_path, measured):
+        signals = measured.copy()
+        signals[:50] = 0
+        write_voxels(tmp_path / "b.h5", as_voxels(signals, TEN))
+        done = fit_file(FitJob(tmp_path / "b.h5", "nlls", tmp_path / "out", maps=False))
+        assert done.outcomes[Outcome.BAD_SIGNAL] == done.blank == 50 and not done.mostly_bad
 
     def test_a_long_store_is_streamed(self, tmp_path, measured):
         """Python's own allocations stay near those of one chunk (2 MiB of signals and results), not of the store."""
