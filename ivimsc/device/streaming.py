@@ -56,7 +56,7 @@ def threads_for(rows: int, what: str, fixed: int = 0) -> int:
     while threads > WARP and (threads * rows + fixed) * 4 > SHARED:
         threads //= 2
     if (threads * rows + fixed) * 4 > SHARED:
-        raise DeviceError(f"--device cuda: {what}, more than fit a GPU's shared memory; expected cpu")
+        raise DeviceError(f"device: found cuda, but {what}, more than fit a GPU's shared memory; expected cpu")
     return min(threads, THREADS)
 
 
@@ -127,7 +127,7 @@ def run_chunks(
             launch.kept.clear()
             continue
         if size <= LEAST:
-            raise DeviceError(f"--device: found {launch.device} without memory for {size} voxels, expected a device with more of it free, or cpu")  # fmt: skip
+            raise DeviceError(f"device: found {launch.device} without memory for {size} voxels, expected a device with more of it free, or cpu")  # fmt: skip
         size = max(size // 2, LEAST)
         launch.notes.append(f"device: {launch.device} is short of memory: chunks of {size} voxels")
 

@@ -12,7 +12,8 @@ from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.fit.prepare import prepare
 from ivimsc.methods import Method, find_method
-from ivimsc.physics.protocol import Protocol, missing_note, rising_note
+from ivimsc.physics.protocol import Protocol
+from ivimsc.physics.volume_notes import missing_note, rising_note
 from ivimsc.voxels import Voxels
 
 __all__ = ["fit_signals"]

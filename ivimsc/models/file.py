@@ -69,7 +69,7 @@ class Model:
         if len(rest) != len(wanted) or not np.allclose(bvalues[rest], wanted, **SAME):
             raise InputError(
                 f"{self.source}: found data of b = {_listed(bvalues)} s/mm², expected b = {_listed(wanted)} s/mm², which "
-                "the model was trained for: --bvalues picks them out of a richer protocol"
+                "the model was trained for: the option bvalues picks them out of a richer protocol"
             )
         return rest
 
@@ -100,7 +100,7 @@ class Model:
 
 _RANGE = {"low": "least signals", "high": "largest signals", "D": "D [µm²/ms]", "Dstar": "D* [µm²/ms]", "b": ""}
 _S0 = {
-    "known": "the network takes signals over S0: from b = 0 of the data, or --set s0=VALUE",
+    "known": "the network takes signals over S0: from b = 0 of the data, or the option s0",
     "free": "found by the network",
 }
 

@@ -22,7 +22,8 @@ from ivimsc.nifti.image import Image, read_image
 from ivimsc.nifti.place import require_same_place
 from ivimsc.nifti.volumes import chosen_volumes
 from ivimsc.physics.bvalue_text import read_bval
-from ivimsc.physics.protocol import Protocol, missing_note, odd_volume_notes, rising_note
+from ivimsc.physics.protocol import Protocol
+from ivimsc.physics.volume_notes import missing_note, odd_volume_notes, rising_note
 from ivimsc.voxels import Voxels
 
 __all__ = ["AUTO", "read_series"]

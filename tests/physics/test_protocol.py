@@ -10,13 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 from ivimsc.errors import InputError
 from ivimsc.physics.bvalue_text import read_bval
-from ivimsc.physics.protocol import (
-    Protocol,
-    missing_note,
-    odd_volume_notes,
-    require_distinct,
-    select_bvalues,
-)
+from ivimsc.physics.protocol import Protocol, require_distinct, select_bvalues
+from ivimsc.physics.volume_notes import missing_note, odd_volume_notes
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 volumes = st.lists(st.floats(0, 3000), min_size=1, max_size=40).map(
