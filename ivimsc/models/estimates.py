@@ -13,7 +13,7 @@ from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.fitter import Fitter, Inputs
 from ivimsc.models.file import Layout, Model, require_layout
-from ivimsc.models.limits import LARGEST_S0, Limits, are_outside, limits_of, shown
+from ivimsc.models.limits import LARGEST_S0, Limits, are_outside, largest_of, limits_of, shown
 from ivimsc.models.products import in_fixed_blocks
 from ivimsc.options import expect_positive, option
 from ivimsc.outcome import Outcome
@@ -131,7 +131,7 @@ def to_estimates(y: NDArray[np.float32], s0: NDArray[np.float32], parameters: ND
     ):
         outcome[holds] = kind
     if outside.any():
-        largest = np.maximum(y[outside].max(1), np.float32(1))  # s0 is a signal, too
+        largest = largest_of(y[outside])
         parameters[outside] = shown(parameters[outside], largest, limits)
         rmse[outside] = np.fmin(rmse[outside], np.float32(LARGEST_S0) * largest)
     values = [scale * s0, f, D * np.float32(1e-3), Dstar * np.float32(1e-3), rmse * s0]

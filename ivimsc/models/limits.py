@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ivimsc.physics.parameters import BY_KEY
 
-__all__ = ["LARGEST_S0", "Limits", "are_outside", "limits_of", "shown"]
+__all__ = ["LARGEST_S0", "Limits", "are_outside", "largest_of", "limits_of", "shown"]
 
 LARGEST_S0 = 10.0  # S0 of a voxel of outcome 7 is at most this many times its largest signal
 NAMES = ("f", "D", "Dstar")
@@ -56,13 +56,20 @@ def are_outside(y: NDArray[np.float32], parameters: NDArray[np.float32], limits:
     """Voxels (voxel,) outside the training by their signals y (voxel, b) over S0, or by their estimates.
 
     parameters (voxel, 4) are S0/s0, f, D, D* [µm²/ms]. Outside are an estimate beyond the range of the training, one that no
-    tissue has (f or a diffusivity below 0, f above 1, no positive S0), and a network without any code (f is NaN).
+    tissue has (f or a diffusivity below 0, f above 1, no positive S0, or one above `LARGEST_S0` × the largest signal), and a
+    network without any code (f is NaN).
     """
     scale, values = parameters[:, 0], parameters[:, 1:]
     low, high = limits.trained.T
     with np.errstate(invalid="ignore"):
         outside = ((y < limits.low) | (y > limits.high)).any(1) | ((values < low) | (values > high)).any(1)
-        return outside | (values < 0).any(1) | ~(values[:, 0] <= 1) | ~(scale > 0)
+        sane = (values[:, 0] <= 1) & (scale > 0) & (scale <= np.float32(LARGEST_S0) * largest_of(y))
+        return outside | (values < 0).any(1) | ~sane
+
+
+def largest_of(y: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The largest signal (voxel,) of signals y (voxel, b) over s0, which is a signal, too."""
+    return y.max(1, initial=1)
 
 
 def shown(parameters: NDArray[np.float32], largest: NDArray[np.float32], limits: Limits) -> NDArray[np.float32]:

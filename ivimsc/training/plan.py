@@ -92,7 +92,7 @@ def plan_voxels(
         "options": asdict(options),
         "training": {"voxels": len(used), "validation": len(held), "seed": seed, "noise": "fresh" if fresh else "store"}
         | dict(asdict(schedule).items()),
-        "range": _range(data, used),
+        "range": _range(data, used, supervised),
     }
     return Plan(network, loss, training, validation, schedule, about)
 
@@ -136,11 +136,11 @@ def _samples(data: Data, places: NDArray, sigma: NDArray | None, supervised: boo
     return Samples(torch.from_numpy(signals[places]), truth, noise, data.rician)
 
 
-def _range(data: Data, used: NDArray) -> dict[str, Any]:
-    """What the training voxels span: signals per b (over S0), and parameters."""
+def _range(data: Data, used: NDArray, supervised: bool) -> dict[str, Any]:
+    """What the training voxels span: signals per b (over S0), and parameters where these were learned from."""
     signals = data.signals[used]
     reach: dict[str, Any] = {"low": signals.min(0).tolist(), "high": signals.max(0).tolist()}
-    if data.truth is not None:
+    if supervised:
         low, high = data.truth[used].min(0).tolist(), data.truth[used].max(0).tolist()
         reach |= {key: [a, b] for key, a, b in zip(("f", "D", "Dstar"), low, high, strict=True)}
     return reach

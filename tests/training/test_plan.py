@@ -53,6 +53,14 @@ def test_fresh_noise_is_drawn_onto_clean_signals_and_validation_keeps_the_stored
     assert (louder.training.sigma == np.float32(0.05)).all()
 
 
+def test_the_card_has_the_parameters_that_were_learned_from():
+    """IVIM-NET learns from signals alone, so that its card limits these alone."""
+    supervised, blind = (planned(name, data_of()).about["range"] for name in ("mlp", "ivimnet"))
+    assert set(blind) == {"low", "high"} and set(supervised) == {"low", "high", "f", "D", "Dstar"}
+    low, high = (int(supervised[end][0]) for end in ("low", "high"))
+    assert supervised["D"] == [2 * low, 2 * high] and supervised["Dstar"] == [4 * low, 4 * high]
+
+
 def test_a_constant_has_a_loss_of_one():
     """The squared errors of f, D and D* are each over the variance of the truth, so that they count the same."""
     truth = torch.tensor(np.random.default_rng(0).normal((0.2, 1.5, 60), (0.1, 0.3, 25), (1000, 3)))

@@ -21,7 +21,11 @@ from ivimsc.training.plan import DataOptions, Plan, plan_voxels
 __all__ = ["BOUNDS", "VARIANTS", "IvimNet", "Options", "biexponential", "draws_scans", "plan"]
 
 SUPERVISED = False  # it learns from the signals alone
-VARIANTS: dict[str, dict[str, Any]] = {"default": {}}
+VARIANTS: dict[str, dict[str, Any]] = {
+    # 100 steps an epoch, whatever the number of voxels, until the validation loss stops falling; measured, docs/learning.md.
+    # Without `clip` the start decides: a D* below 0 makes signals explode, and Adam remembers that slope.
+    "default": {"epochs": 50, "patience": 10, "rate": 3e-3, "warm_up": 1, "clip": 0.1, "epoch_voxels": 12_800}
+}
 
 # S0 over its known value, f, D and D* [µm²/ms]: the ranges of IVIM-NET-optim
 BOUNDS = ((0.7, 1.3), (-0.05, 0.7), (-0.1, 5.0), (-50.0, 300.0))

@@ -261,6 +261,7 @@ def leave_kernel(first, size, order, sums, entered, reach, levels, result, outco
     for m in range(n_b):
         largest = max(largest, np.float32(y[m, i]))
         outside = outside or y[m, i] < reach.low[m] or y[m, i] > reach.high[m]
+    outside = outside or S0 > MOST * largest
     ending = AT_BOUND if math.isnan(d) else CONVERGED
     ending = UNIDENTIFIABLE if math.isnan(p) else ending
     if limit > 0.0:

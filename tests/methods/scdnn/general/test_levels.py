@@ -45,13 +45,20 @@ def test_a_misfit_is_judged_in_units_of_the_noise(n_b):
     np.testing.assert_array_equal(flagged(limit * (0.999, 1.001, 0.999, 1.001), sigma, n_b), [False, True, False, True])
 
 
-def test_protocols():
-    assert require_protocol(TEN, "m") == []
-    (note,) = require_protocol(np.array([0, 50, 1000, 1500, 2000.0]), "m")
-    assert note.startswith("b = 1500, 2000 s/mm² lies beyond 0..1000")
-    (note,) = require_protocol(np.array([60, 200, 500, 800.0]), "m")
-    assert note.startswith("the smallest b-value, 60 s/mm², is above 0..50")
-    assert require_protocol(np.array([50, 200, 500, 1010.0]), "m") == []
+@pytest.mark.parametrize(("bvalues", "says"), [
+    ([0, 50, 1000, 1500, 2000], "b = 1500, 2000 s/mm² lies beyond 0..1000"),
+    ([40, 200, 500, 800], "the smallest b-value, 40 s/mm², is above 0..30"),
+    ([0, 20, 50, 100], "the largest b-value, 100 s/mm², is below 300..1000"),
+    (range(0, 420, 20), "21 b-values are more than 4 to 20"),
+])  # fmt: skip
+def test_a_protocol_outside_the_card(bvalues, says):
+    (note,) = require_protocol(np.array(bvalues, float), "m")
+    assert note == f"{says}, which the model was trained for: voxels have outcome 7"
+
+
+def test_protocols_of_the_card():
+    for bvalues in (TEN, [30, 200, 500, 1010.0], [0, 50, 100, 297.5], np.arange(20) * 20.0):
+        assert require_protocol(np.array(bvalues, float), "m") == []
     with pytest.raises(InputError, match="m: found 3 b-values, expected at least 4"):
         require_protocol(TEN[:3], "m")
 
