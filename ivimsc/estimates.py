@@ -25,6 +25,7 @@ FIELDS = (
     Field("D", "d", "mm²/s", "tissue diffusivity"),
     Field("Dstar", "dstar", "mm²/s", "pseudo-diffusivity"),
     Field("rmse", "rmse", "as the input", "root mean square of the residuals"),
+    Field("chi2", "chi2", "1", "reduced chi-square of the residuals, where the noise is known"),
     Field("outcome", "outcome", "1", "how the fit ended: see Outcome"),
     Field("fstd", "fstd", "1", "standard error or posterior SD of f"),
     Field("dstd", "dstd", "mm²/s", "standard error or posterior SD of D"),
@@ -73,6 +74,7 @@ class Estimates:
     fmap: NDArray | None = None
     dmap: NDArray | None = None
     dstarmap: NDArray | None = None
+    chi2: NDArray | None = None
     spectrum: Spectrum | None = None
     notes: tuple[str, ...] = ()
 

@@ -6,12 +6,13 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ivimsc.device.launch import is_on_gpu
+from ivimsc.errors import InputError
 from ivimsc.physics.protocol import select_bvalues
 
-__all__ = ["Geometry", "SelectedVoxels", "VoxelSource", "Voxels", "sample_signals"]
+__all__ = ["Geometry", "SelectedVoxels", "VoxelSource", "Voxels", "sample_signals", "weights_of"]
 
 SAMPLE, RUN = 8192, 16  # voxels that tell what a whole data set has in common, in runs of neighbours
 
@@ -20,6 +21,11 @@ class VoxelSource(Protocol):
     """What a method sees of the data, in memory (`Voxels`) or on disk (`VoxelStore`)."""
 
     bvalues: NDArray[np.float64]
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Images (b,) that the signal at each b-value is the mean of: a mean of n has noise σ/√n."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -35,6 +41,20 @@ class VoxelSource(Protocol):
     def read_s0(self, start: int, stop: int) -> NDArray[np.float32] | None:
         """The signal at b = 0 (voxel,) of the voxels start..stop where `read` leaves it out, else None."""
         ...
+
+
+def weights_of(repeats: ArrayLike | None, n: int) -> NDArray[np.float64]:
+    """Images (b,) behind each of `n` b-values: 1 each where `repeats` is None.
+
+    Raises
+    ------
+    InputError
+        for another number of b-values, and for numbers below 1
+    """
+    weights = np.ones(n) if repeats is None else np.asarray(repeats, np.float64)
+    if weights.shape != (n,) or not np.all((weights >= 1) & np.isfinite(weights)):
+        raise InputError(f"repeats: found {repeats}, expected {n} numbers of images of at least 1, one per b-value")
+    return weights
 
 
 def sample_signals(voxels: VoxelSource, most: int = SAMPLE) -> NDArray[np.float32]:
@@ -72,6 +92,7 @@ class Voxels:
     ----------
     signals : (voxel, b) float32, C-contiguous, or such an array on a GPU
     bvalues : (b,) float64 [s/mm²], ascending and distinct
+    repeats : (b,) int, images that the signal at each b-value is the mean of; None: as ``attrs["repeats"]`` says, else 1
     index, geometry : (voxel, 3) int32, the place of each voxel in the volume, and the volume; None for signals that
         come from no volume
     source, source_sha256 : the file that they come from
@@ -90,11 +111,17 @@ class Voxels:
     tissue: NDArray[np.uint8] | None = None
     tissue_names: dict[int, str] = field(default_factory=dict)
     attrs: dict[str, object] = field(default_factory=dict)
+    repeats: NDArray[np.intp] | None = None
 
     leaves_out_s0 = False
 
     def __len__(self) -> int:
         return len(self.signals)
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Images (b,) that the signal at each b-value is the mean of."""
+        return weights_of(self.attrs.get("repeats") if self.repeats is None else self.repeats, len(self.bvalues))
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Signals (voxel, b) of the voxels start..stop, in host memory: samples are looked at there."""
@@ -125,6 +152,11 @@ class SelectedVoxels:
         self.bvalues = voxels.bvalues[self._columns]
         zero = np.flatnonzero(voxels.bvalues == 0)
         self._zero = int(zero[0]) if len(zero) and not (self.bvalues == 0).any() else None
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Images (b,) that the signal at each chosen b-value is the mean of."""
+        return self._voxels.weights[self._columns]
 
     def __len__(self) -> int:
         return len(self._voxels)

@@ -38,18 +38,23 @@ class Found(NamedTuple):
 class Evidence(NamedTuple):
     """What the data know of a voxel.
 
-    b (b,) float64 [ms/µm²]; sigma: noise SD in the unit of the signal, 0 where it comes from each voxel's residuals;
+    b (b,) float64 [ms/µm²]; root (b,) float64: square root of the number of images behind each b-value; sigma: noise SD in the unit of the signal, 0 where it comes from each voxel's residuals;
     factor: what turns rmse into that noise SD, NaN without a degree of freedom; known_s0: S0 was given.
     """
 
     b: NDArray[np.float64]
+    root: NDArray[np.float64]
     sigma: float
     factor: float
     known_s0: bool
 
 
 def evidence_of(
-    bvalues: NDArray[np.float64], sigma: float | None = None, known_s0: bool = False, residuals: int | None = None
+    bvalues: NDArray[np.float64],
+    sigma: float | None = None,
+    known_s0: bool = False,
+    residuals: int | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> Evidence:
     """The evidence of a protocol.
 
@@ -59,11 +64,13 @@ def evidence_of(
     sigma : noise SD in the unit of the signal; None: from the residuals of each voxel
     known_s0 : S0 was given, not measured
     residuals : number of b-values that rmse is over; None: all
+    weights : (b,) images that each signal is the mean of, sigma being the noise of one; None: 1 each
     """
     unknowns, n = 3 if known_s0 else 4, len(bvalues)
     freedom = n - unknowns
     factor = np.sqrt((residuals or n) / freedom) if freedom > 0 else np.nan
-    return Evidence(np.asarray(bvalues, np.float64) * 1e-3, float(sigma or 0.0), float(factor), known_s0)
+    root = np.sqrt(np.ones(n) if weights is None else np.asarray(weights, np.float64))
+    return Evidence(np.asarray(bvalues, np.float64) * 1e-3, root, float(sigma or 0.0), float(factor), known_s0)
 
 
 @njit(**JIT)
@@ -88,7 +95,7 @@ def _kernel(start, stop, found, evidence, outcome):
             v = min(first + lane, stop - 1)
             f, d, p = np.float64(found.f[v]), 1e3 * np.float64(found.D[v]), 1e3 * np.float64(found.Dstar[v])
             t.tissue[lane], t.blood[lane], t.d[lane], t.p[lane] = 1.0 - f, f, d, p
-        errors_in_lanes(scratch, evidence.b, evidence.known_s0)
+        errors_in_lanes(scratch, evidence.b, evidence.root, evidence.known_s0)
         for lane in range(min(L, stop - first)):
             v = first + lane
             if outcome[v] != CONVERGED and outcome[v] != AT_BOUND:

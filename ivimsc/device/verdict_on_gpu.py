@@ -30,9 +30,9 @@ def judge_kernel(found, evidence, outcome):
     if v >= outcome.shape[0] or (outcome[v] != CONVERGED and outcome[v] != AT_BOUND):
         return
     f, d, p = np.float64(found.f[v]), 1e3 * np.float64(found.D[v]), 1e3 * np.float64(found.Dstar[v])
-    b, sums = evidence.b, NO_GRAM
+    b, root, sums = evidence.b, evidence.root, NO_GRAM
     for k in range(b.shape[0]):
-        sums = _add_gram(sums, _exp64(-b[k] * d), _exp64(-b[k] * p), b[k])
+        sums = _add_gram(sums, root[k] * _exp64(-b[k] * d), root[k] * _exp64(-b[k] * p), b[k])
     errors = _unit_errors(sums, 1.0 - f, f, evidence.known_s0)
     noise = _noise_of(found.rmse[v], evidence) / found.S0[v]
     if _is_unidentifiable(f, d, p, (errors.f, errors.p), noise):
@@ -42,7 +42,7 @@ def judge_kernel(found, evidence, outcome):
 def judge_on_gpu(launch: Launch, found: Any, evidence: Any, outcome: Any) -> None:
     """`verdict.judge` where the arrays are on the GPU of `launch`."""
     with on_device(launch):
-        there = evidence._replace(b=cuda.to_device(evidence.b))
+        there = evidence._replace(b=cuda.to_device(evidence.b), root=cuda.to_device(evidence.root))
         if len(outcome):
             judge_kernel[grid(len(outcome), THREADS), THREADS](found, there, outcome)
             cuda.synchronize()

@@ -34,7 +34,7 @@ def fit_signals(
     signals : (…, b) of any real dtype, in any unit; computed in float32. An array on a GPU (CuPy, torch, anything with
         ``__cuda_array_interface__``) is fitted there, and the fields of the result stay there: no copy. NaN, Inf and the
         masked values of a masked array are missing: a b-value is the mean of its other repeats
-    bvalues : (b,) in s/mm², in any order; repeats are averaged
+    bvalues : (b,) in s/mm², in any order; repeats are averaged, and nlls and segmented weight them by their number
     method : name of the method, one of `ivimsc.methods.METHODS`
     device : "cpu", "cuda", "cuda:1" and so on, or "auto"; default: where the signals are
     threads : CPU threads; default: all cores
@@ -68,7 +68,7 @@ def fit_signals(
     if not shape or shape[-1] != len(protocol.shell):
         raise InputError(f"signals: found shape {shape}, expected (…, {len(protocol.shell)}), one per b-value")
     rows, notes = _rows(array, protocol, launch)
-    voxels = Voxels(rows, protocol.bvalues, attrs={"notes": notes})
+    voxels = Voxels(rows, protocol.bvalues, attrs={"notes": notes}, repeats=protocol.repeats)
     prepared = prepare(record, options, voxels, launch)
     told = len(prepared.fitter.launch.notes)
     estimates = prepared.fit(voxels.signals).reshape(shape[:-1])

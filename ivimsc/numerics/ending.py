@@ -20,6 +20,7 @@ from numba import njit
 
 from ivimsc.compiling import JIT
 from ivimsc.outcome import Outcome
+from ivimsc.physics.parameters import Bounds
 
 __all__ = [
     "AT_BOUND",
@@ -27,7 +28,9 @@ __all__ = [
     "CONVERGED",
     "ITERATION_LIMIT",
     "UNIDENTIFIABLE",
+    "Z",
     "Box",
+    "boxes_of",
     "ending",
 ]
 
@@ -51,6 +54,24 @@ class Box(NamedTuple):
     d_high: np.float32
     p_low: np.float32
     p_high: np.float32
+
+
+def _inside(low: float, high: float) -> tuple[np.float32, np.float32]:
+    """The smallest and the largest float32 within low..high."""
+    low32, high32 = np.float32(low), np.float32(high)
+    low32 = low32 if float(low32) >= low else np.nextafter(low32, np.float32(np.inf))
+    high32 = high32 if float(high32) <= high else np.nextafter(high32, np.float32(-np.inf))
+    return low32, high32
+
+
+def boxes_of(bounds: Bounds) -> tuple[Box, Box]:
+    """The box that a kernel searches, D and D* in µm²/ms, and the box of its results, in mm²/s.
+
+    The numbers of the second lie within the bounds exactly, also where these are float64: results are cut to them.
+    """
+    d, p = np.multiply(bounds.D, 1e3), np.multiply(bounds.Dstar, 1e3)
+    f = _inside(*bounds.f)
+    return Box(*f, *np.float32((*d, *p))), Box(*f, *_inside(*bounds.D), *_inside(*bounds.Dstar))
 
 
 @njit(**JIT)

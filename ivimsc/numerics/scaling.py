@@ -35,8 +35,8 @@ def scales(signals, scale):
 
 
 @njit(**JIT)
-def load_scaled(w, lane, signals, v, scale):
-    """Copy signal `v` divided by `scale` into `lane` of w (b, lanes); zeros where the signal is bad (scale 0)."""
+def load_scaled(w, lane, signals, v, scale, root):
+    """Copy signal `v`, divided by `scale` and times root (b,), into `lane` of w (b, lanes); 0 where it is bad (scale 0)."""
     inverse = np.float32(1.0) / scale if scale > 0 else np.float32(0.0)
     for i in range(len(w)):
-        w[i, lane] = signals[v, i] * inverse if scale > 0 else np.float32(0.0)
+        w[i, lane] = signals[v, i] * inverse * root[i] if scale > 0 else np.float32(0.0)

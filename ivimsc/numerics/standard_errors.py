@@ -33,7 +33,7 @@ SINGULAR = 1e-15  # a few float64 epsilons
 
 
 class Gram(NamedTuple):
-    """Sums over b of products of e1 = exp(-b D) and e2 = exp(-b D*), from which the errors follow."""
+    """Sums over b of products of e1 = exp(-b D) and e2 = exp(-b D*), weighted, from which the errors follow."""
 
     g11: float  # Σ e1 e1
     g12: float  # Σ e1 e2
@@ -67,7 +67,7 @@ ERROR_LANES = np.dtype(
 
 @njit(**LANE_JIT)
 def add_gram(sums, e1, e2, b):
-    """The sums `Gram` with one b-value more, at which the exponentials are e1 and e2."""
+    """The sums `Gram` with one b-value more, at which the exponentials are e1 and e2, times the root of its weight."""
     p11, p12, p22, bb = e1 * e1, e1 * e2, e2 * e2, b * b
     return Gram(
         sums.g11 + p11,
@@ -134,7 +134,7 @@ def root_of(variance):
 
 
 @njit(**LANE_JIT)
-def errors_in_lanes(scratch, b, known_s0):
+def errors_in_lanes(scratch, b, root, known_s0):
     """`unit_errors` of 16 voxels: fills f_error, d_error and p_error of `scratch`.
 
     Parameters
@@ -143,6 +143,9 @@ def errors_in_lanes(scratch, b, known_s0):
         Holds the amplitudes, D and D* of each lane.
     b : (b,) float64
         b-values; D and D* are in one over their unit.
+    root : (b,) float64
+        Square root of the number of images that the signal at each b-value is the mean of; unit noise is that of one
+        image.
     known_s0 : bool
         S0 was given, not fitted.
     """
@@ -152,10 +155,10 @@ def errors_in_lanes(scratch, b, known_s0):
     for l in range(L):
         g11[l], g12[l], g22[l], a11[l], a12[l], a22[l], b11[l], b12[l], b22[l] = NO_GRAM
     for i in range(len(b)):
-        bi = b[i]
+        bi, weight = b[i], root[i]
         for l in range(L):
             sums = Gram(g11[l], g12[l], g22[l], a11[l], a12[l], a22[l], b11[l], b12[l], b22[l])
-            sums = add_gram(sums, exp64(-bi * d[l]), exp64(-bi * p[l]), bi)
+            sums = add_gram(sums, weight * exp64(-bi * d[l]), weight * exp64(-bi * p[l]), bi)
             g11[l], g12[l], g22[l], a11[l], a12[l], a22[l], b11[l], b12[l], b22[l] = sums
     tissue, blood, f_error, d_error, p_error = t.tissue, t.blood, t.f_error, t.d_error, t.p_error
     for l in range(L):

@@ -44,6 +44,7 @@ PARAMETERS = (
     Parameter("D", "d", "D", "tissue diffusivity", "mm²/s", 0.0, 5e-3, "µm²/ms", 1e3, (0.0, 3.0)),
     Parameter("Dstar", "dstar", "D*", "pseudo-diffusivity", "mm²/s", 5e-3, 0.2, "µm²/ms", 1e3, (0.0, 120.0)),
 )
+MOST = 1.0  # mm²/s: no bound of D or D* is larger
 BY_KEY = {parameter.key: parameter for parameter in PARAMETERS}
 
 
@@ -59,7 +60,7 @@ class Bounds:
     Raises
     ------
     InputError
-        for bounds out of order or out of these ranges
+        for bounds out of order or out of these ranges, and where D or D* seems to be in another unit
     """
 
     f: tuple[float, float] = (BY_KEY["f"].lower, BY_KEY["f"].upper)
@@ -72,6 +73,13 @@ class Bounds:
             if not lowest <= lower < upper <= highest or upper == float("inf"):
                 limit = f"{lowest:g} <= lower < upper" + (f" <= {highest:g}" if highest < float("inf") else "")
                 raise InputError(f"bounds of {name}: found {lower:g}..{upper:g}, expected {limit}")
+        for name in ("D", "Dstar"):
+            lower, upper = getattr(self, name)
+            if upper > MOST:
+                raise InputError(
+                    f"bounds of {name}: found {lower:g}..{upper:g}, expected at most {MOST:g} mm²/s; these are likely to be "
+                    f"in µm²/ms: divided by 1000 they are {lower / 1e3:g}..{upper / 1e3:g} mm²/s"
+                )
         if self.Dstar[0] <= 0:
             raise InputError(f"bounds of Dstar: found {self.Dstar[0]:g}..{self.Dstar[1]:g}, expected a lower bound > 0")
         if self.D[1] > self.Dstar[1] or self.D[0] >= self.Dstar[0]:

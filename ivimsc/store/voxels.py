@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ivimsc.errors import InputError
 from ivimsc.store.hdf5 import BLOCK, VOXELS, Dataset, Store, checked, column, created, describe
 from ivimsc.store.journal import to_json
-from ivimsc.voxels import Geometry, Voxels
+from ivimsc.voxels import Geometry, Voxels, weights_of
 
 __all__ = ["VoxelStore", "VoxelWriter", "write_voxels"]
 
@@ -44,6 +44,11 @@ class VoxelStore(Store):
             )
         self._require_lengths("", {name: len(self._file[name]) for name in ("index", "tissue") if name in self._file})
         self._require_lengths("truth/", {name: len(data) for name, data in self._file.get("truth", {}).items()})
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Images (b,) that the signal at each b-value is the mean of."""
+        return weights_of(self.attrs.get("repeats"), len(self.bvalues))
 
     def __len__(self) -> int:
         return len(self.signals)
@@ -182,6 +187,8 @@ def write_voxels(path: str | Path, voxels: Voxels, force: bool = False) -> Path:
         if the disk is full
     """
     about = {name: getattr(voxels, name) for name in ("source", "source_sha256", "tissue_names", "attrs")}
+    if voxels.repeats is not None:
+        about["attrs"] = voxels.attrs | {"repeats": np.asarray(voxels.repeats).tolist()}
     with VoxelWriter(path, len(voxels), voxels.bvalues, voxels.geometry, force, **about) as writer:
         for start in range(0, max(len(voxels), 1), BLOCK):
             piece = slice(start, start + BLOCK)

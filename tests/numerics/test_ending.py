@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ivimsc.numerics import ending as module
-from ivimsc.numerics.ending import Box, ending
+from ivimsc.numerics.ending import Box, boxes_of, ending
 from ivimsc.outcome import Outcome
+from ivimsc.physics.parameters import Bounds
 
 BOX = Box(0.0, 1.0, 0.0, 5.0, 5.0, 200.0)
 NAN = np.nan
@@ -45,3 +46,12 @@ def test_the_numbers_of_the_kernels_are_those_of_the_outcomes():
     numbers = [getattr(module, name) for name in names]
     assert numbers == [1, 2, 3, 4, 5] and all(type(number) is int for number in numbers)
     assert [Outcome(number).name.removeprefix("DSTAR_") for number in numbers] == list(names)
+
+
+@pytest.mark.parametrize("dstar", [(5e-3, 0.02), (0.005, 0.2), (0.013, 0.1), (7e-3, 0.3)])
+def test_the_box_of_the_results_lies_within_the_bounds_in_float64_and_by_less_than_a_float32(dstar):
+    bounds = Bounds((0.1, 0.3), (1e-4, 3e-3), dstar)
+    limits = boxes_of(bounds)[1]
+    for (low, high), (low32, high32) in zip((bounds.f, bounds.D, bounds.Dstar), (limits[:2], limits[2:4], limits[4:]), strict=True):  # fmt: skip
+        assert low <= float(low32) < low * (1 + 1.2e-7) and high * (1 - 1.2e-7) < float(high32) <= high
+        assert low32.dtype == high32.dtype == np.float32

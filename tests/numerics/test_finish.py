@@ -2,22 +2,35 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from ivimsc.numerics.ending import Box
-from ivimsc.numerics.finish import RESULT_ROWS, Fit, Problem, Results, results_at, results_of, write
+from ivimsc.numerics.finish import (
+    RESULT_ROWS,
+    Fit,
+    Results,
+    Rules,
+    make_problem,
+    results_at,
+    results_of,
+    students_widening,
+    write,
+)
 from ivimsc.numerics.standard_errors import Errors
 from ivimsc.outcome import Outcome
+from ivimsc.physics.parameters import Bounds
 
 N = 10
 BOX = Box(0.0, 1.0, 0.0, 5.0, 5.0, 200.0)
-PROBLEM = Problem(np.arange(N) / 10, 0.0, 0.0, BOX)
-FIT = Fit(0.6, 0.2, 1.0, 20.0, 0.0096, True)  # scaled by 500: S0 = 400
+LIMITS = Box(0.0, 1.0, 0.0, 5e-3, 5e-3, 0.2)
+RULES = Rules(N, 4, 0.0, 1.0, LIMITS)
+FIT = Fit(0.6, 0.2, 1.0, 20.0, 0.0096, 0.0032, True)  # scaled by 500: S0 = 400
 ERRORS = Errors(0.5, 2.0, 50.0)
 
 
-def stored(scale=500.0, fit=FIT, errors=ERRORS, problem=PROBLEM):
+def stored(scale=500.0, fit=FIT, errors=ERRORS, box=BOX, rules=RULES):
     """The results of one voxel, numbers."""
-    return results_at.py_func(scale, fit, errors, len(problem.b), (problem.s0, problem.sigma, problem.box))
+    return results_at.py_func(scale, fit, errors, box, rules)
 
 
 def test_results_are_written_at_their_place_alone():
@@ -32,23 +45,23 @@ def test_every_result_has_its_name_and_its_unit():
     noise = np.sqrt(0.0096 / (N - 4))  # of the scaled signal
     assert r.S0 == pytest.approx(400) and r.f == pytest.approx(0.25)
     assert r.D == pytest.approx(1e-3) and r.Dstar == pytest.approx(20e-3)  # mm²/s
-    assert r.rmse == pytest.approx(500 * np.sqrt(0.0096 / N))  # over all b-values, not the degrees of freedom
+    assert r.rmse == pytest.approx(500 * np.sqrt(0.0032 / N))  # plain, over all b-values
     assert r.fstd == pytest.approx(0.5 * noise)
     assert r.dstd == pytest.approx(2e-3 * noise) and r.dstarstd == pytest.approx(50e-3 * noise)
     assert r.outcome == Outcome.CONVERGED
 
 
 def test_a_known_s0_leaves_one_degree_of_freedom_more():
-    r = stored(problem=PROBLEM._replace(s0=400.0))
+    r = stored(rules=RULES._replace(unknowns=3))
     assert r.fstd == pytest.approx(0.5 * np.sqrt(0.0096 / (N - 3)))
 
 
 def test_a_given_noise_is_in_the_unit_of_the_signal():
-    assert stored(problem=PROBLEM._replace(sigma=20.0)).fstd == pytest.approx(0.5 * 20 / 500)
+    assert stored(rules=RULES._replace(sigma=20.0)).fstd == pytest.approx(0.5 * 20 / 500)
 
 
 def test_without_a_degree_of_freedom_there_are_no_errors():
-    r = stored(problem=PROBLEM._replace(b=np.arange(4.0)))
+    r = stored(rules=RULES._replace(n=4))
     assert np.isnan(r.fstd) and np.isnan(r.dstd) and np.isnan(r.dstarstd) and r.outcome == Outcome.CONVERGED
 
 
@@ -64,7 +77,7 @@ def test_the_iteration_limit_wins_over_what_the_point_would_be():
 
 
 def test_rounding_does_not_carry_f_past_its_bounds():
-    r = stored(problem=PROBLEM._replace(box=BOX._replace(f_high=0.2)))
+    r = stored(box=BOX._replace(f_high=0.2))
     assert r.f == 0.2 and r.outcome == Outcome.AT_BOUND
 
 
@@ -72,3 +85,32 @@ def test_rounding_does_not_carry_f_past_its_bounds():
 def test_what_could_not_be_fitted_is_nan_and_bad(change):
     *values, outcome = stored(**change)
     assert np.all(np.isnan(values)) and outcome == Outcome.BAD_SIGNAL
+
+
+def test_chi2_is_reduced_and_only_where_the_noise_is_known():
+    r = stored(rules=RULES._replace(sigma=20.0))
+    assert r.chi2 == pytest.approx(0.0096 / (20 / 500) ** 2 / (N - 4)) and np.isnan(stored().chi2)
+    assert np.isnan(stored(rules=RULES._replace(sigma=20.0, n=4)).chi2)  # nothing is left to judge by
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 6, 30])
+def test_noise_that_a_few_residuals_tell_widens_the_errors_to_students_t(freedom):
+    widening = students_widening(freedom)
+    assert widening == pytest.approx(t.ppf(0.975, freedom) / 1.96)
+    wide = stored(rules=RULES._replace(widening=widening))
+    assert wide.fstd == pytest.approx(widening * stored().fstd) and wide.f == stored().f
+    assert stored(rules=RULES._replace(widening=widening, sigma=20.0)).fstd == pytest.approx(0.5 * 20 / 500)
+
+
+def test_a_problem_widens_only_where_the_noise_comes_from_residuals():
+    b, bounds = np.arange(10.0), Bounds()
+    assert make_problem(b, np.ones(10), bounds).rules.widening == pytest.approx(t.ppf(0.975, 6) / 1.96)
+    assert make_problem(b, np.ones(10), bounds, s0=1.0).rules.widening == pytest.approx(t.ppf(0.975, 7) / 1.96)
+    assert make_problem(b, np.ones(10), bounds, sigma=0.1).rules.widening == 1
+    assert make_problem(b[:4], np.ones(4), bounds).rules.widening == 1  # no noise is told, and no error
+
+
+def test_a_result_is_cut_to_its_bound():
+    cut = LIMITS._replace(d_high=0.9e-3, p_low=21e-3)
+    r = stored(rules=RULES._replace(limits=cut))
+    assert r.D == 0.9e-3 and r.Dstar == 21e-3

@@ -27,8 +27,9 @@ def test_a_bad_signal_has_scale_0_and_its_neighbours_have_theirs(bad):
 def test_a_signal_is_loaded_into_its_lane_alone():
     signals = np.array([[2, 1, 0.5], [8, 4, -2]], np.float32)
     w = np.full((3, 4), 9, np.float32)
-    load_scaled.py_func(w, 2, signals, 1, np.float32(8))
-    np.testing.assert_array_equal(w[:, 2], [1, 0.5, -0.25])
-    load_scaled.py_func(w, 1, signals, 0, np.float32(0))
+    root = np.float32([1, 2, 4])
+    load_scaled.py_func(w, 2, signals, 1, np.float32(8), root)
+    np.testing.assert_array_equal(w[:, 2], [1, 1, -1])
+    load_scaled.py_func(w, 1, signals, 0, np.float32(0), root)
     np.testing.assert_array_equal(w[:, 1], 0)
     assert np.all(w[:, [0, 3]] == 9)

@@ -8,13 +8,13 @@ from ivimsc.numerics.standard_errors import ERROR_LANES, Errors, errors_in_lanes
 from tests.conftest import FIVE, TEN, phantom
 
 
-def unit_standard_errors(f, D, Dstar, bvalues, known_s0):
+def unit_standard_errors(f, D, Dstar, bvalues, known_s0, weights=1.0):
     """`Errors` (voxel,) at S0 = 1 and unit noise; at most LANES voxels, the other lanes repeat the last one."""
     n, scratch = len(f), np.empty(1, ERROR_LANES)
     filled = {"tissue": 1 - np.asarray(f), "blood": f, "d": D, "p": Dstar}
     for name, values in filled.items():
         scratch[name][0] = np.pad(values, (0, LANES - n), mode="edge")
-    errors_in_lanes(scratch, bvalues, known_s0)
+    errors_in_lanes(scratch, bvalues, np.sqrt(np.broadcast_to(weights, len(bvalues)).astype(float)), known_s0)
     return Errors(*(scratch[name][0, :n] for name in ("f_error", "d_error", "p_error")))
 
 
@@ -42,3 +42,11 @@ def test_no_blood_leaves_the_error_of_f_and_none_of_dstar():
     nearly = unit_standard_errors([1e-9], [1e-3], [20e-3], TEN, False)
     assert np.isinf(errors.p[0]) and np.isfinite(errors.d[0])
     np.testing.assert_allclose(errors.f, nearly.f, rtol=1e-6)
+
+
+def test_the_mean_of_four_images_counts_as_four_bvalues():
+    p = phantom(16)
+    weighted = unit_standard_errors(p.f, p.D, p.Dstar, TEN, False, weights=[1, 4, 1, 1, 1, 1, 1, 1, 1, 4])
+    repeated = unit_standard_errors(p.f, p.D, p.Dstar, np.r_[TEN, [10] * 3, [500] * 3].astype(float), False)
+    for mine, other in zip(weighted, repeated, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-6)  # the condition number is up to 1e8

@@ -2,11 +2,15 @@
 
 The idea. Bi-exponential least squares is linear in the amplitudes, so only (D, D*) need a search: a table of pairs
 gives the start (`start_table`), damped Newton steps with the amplitudes projected out finish it
-(`variable_projection`), 16 voxels at a time (`newton_lanes`). A lane whose voxel is done takes up the next voxel of the block,
+(`numerics.variable_projection`), 16 voxels at a time (`newton_lanes`). A lane whose voxel is done takes up the next voxel of the block,
 so that hard voxels do not hold up easy ones. The paper's section 1.2 starts from the segmented fit instead; this start
 is better and cheaper.
 
-Standard errors are the Cramér-Rao bound at the estimate, with the noise of each voxel from its residuals or given.
+A signal that is the mean of n images has noise σ/√n: what is minimised is Σ n r², and σ is the noise of one image.
+
+Standard errors are the Cramér-Rao bound at the estimate, with the noise of each voxel from its residuals or given. From
+the residuals of one voxel the noise is uncertain itself; the errors are then widened to Student's t (`numerics.finish`),
+so that the estimate ± 1.96 errors holds the truth in 95 %.
 """
 
 from dataclasses import dataclass, field
@@ -33,9 +37,17 @@ from ivimsc.methods.nlls.newton_lanes import (
     step,
 )
 from ivimsc.methods.nlls.start_table import STARTS, Starts, StartTable, find_starts, make_start_table
-from ivimsc.numerics.ending import Box
-from ivimsc.numerics.finish import RESULT_ROWS, Found, Problem, finish, results_of
+from ivimsc.numerics.finish import (
+    RESULT_ROWS,
+    Found,
+    Problem,
+    estimates_of,
+    finish,
+    make_problem,
+    results_of,
+)
 from ivimsc.numerics.lanes import LANES
+from ivimsc.numerics.residuals import plain_squares
 from ivimsc.numerics.scaling import load_scaled, scales
 from ivimsc.physics.parameters import Bounds
 from ivimsc.physics.protocol import require_distinct
@@ -70,14 +82,14 @@ class Options:
 
 
 @njit(**JIT)
-def _load(w, lanes, lane, signals, v, scale, s0):
+def _load(w, lanes, lane, signals, v, scale, problem):
     """Put the signal of voxel `v` into `lane`."""
-    load_scaled(w, lane, signals, v, scale)
+    load_scaled(w, lane, signals, v, scale, problem.root)
     squares = np.float32(0.0)
     for i in range(len(w)):
         squares += w[i, lane] * w[i, lane]
     lanes[0].total[lane] = squares
-    lanes[0].s0[lane] = s0 / scale
+    lanes[0].s0[lane] = problem.s0 / scale
 
 
 @njit(**JIT)
@@ -120,13 +132,13 @@ def _search(signals, scale, problem, max_iterations, starts, found):
                 following += 1
             if following < len(signals):
                 voxel[lane], start[lane] = following, 0
-                _load(w, lanes, lane, signals, following, scale[following], problem.s0)
+                _load(w, lanes, lane, signals, following, scale[following], problem)
                 begin(lanes, lane, starts.d[following, 0], starts.p[following, 0])
                 following += 1
                 running += 1
         if running == 0:
             break
-        exponentials(w, lanes, b)
+        exponentials(w, lanes, b, problem.root)
         amplitudes(lanes, known_s0, problem.box)
         residuals(w, lanes, b)
         judge(lanes)
@@ -138,8 +150,8 @@ def _room_for(n):
     """Room for the starting points of a block of `n` voxels, and for what the search finds."""
     starts = Starts(np.empty((n, STARTS), np.float32), np.empty((n, STARTS), np.float32))
     tissue, blood, d = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-    p, squares = np.empty(n, np.float32), np.empty(n, np.float32)
-    return starts, Found(tissue, blood, d, p, squares, np.empty(n, np.bool_))
+    p, squares, plain = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+    return starts, Found(tissue, blood, d, p, squares, plain, np.empty(n, np.bool_))
 
 
 @njit(**KERNEL)
@@ -149,22 +161,27 @@ def _kernel(start, stop, signals, problem, max_iterations, table, results):
     scale = np.empty(len(block), np.float32)
     scales(block, scale)
     starts, found = _room_for(len(block))
-    find_starts(block, scale, table, problem.box, starts)
+    find_starts(block, scale, table, problem, starts)
     _search(block, scale, problem, max_iterations, starts, found)
+    if problem.weighted:
+        plain_squares(block, scale, found, problem.b)
+    else:
+        found.plain[:] = found.squares
     finish(start, scale, found, problem, results)
 
 
 class Fitter(fitter.Fitter):
     """nlls made ready for one protocol."""
 
-    def __init__(self, bvalues: NDArray[np.float64], options: Options, launch: Launch) -> None:
+    def __init__(
+        self, bvalues: NDArray[np.float64], weights: NDArray[np.float64], options: Options, launch: Launch
+    ) -> None:
         super().__init__(launch)
         d, p = np.multiply(options.d_bounds, 1e3), np.multiply(options.dstar_bounds, 1e3)  # µm²/ms
-        b = (bvalues * 1e-3).astype(np.float32)  # ms/µm²
-        box = Box(*np.float32((*options.f_bounds, *d, *p)))
-        self.problem = Problem(b, np.float32(options.s0 or 0), np.float32(options.sigma or 0), box)
+        bounds = Bounds(options.f_bounds, options.d_bounds, options.dstar_bounds)
+        self.problem: Problem = make_problem(bvalues, weights, bounds, options.sigma, options.s0)
         self.max_iterations = np.float32(options.max_iterations)
-        self.table: StartTable = make_start_table(bvalues * 1e-3, d, p, options.f_bounds)
+        self.table: StartTable = make_start_table(bvalues * 1e-3, np.sqrt(weights), d, p, options.f_bounds)
         self.notes = [
             f"bounds: f {options.f_bounds[0]:g}..{options.f_bounds[1]:g}, D {d[0]:g}..{d[1]:g}, D* {p[0]:g}..{p[1]:g} µm²/ms",
             "S0: fitted" if options.s0 is None else f"S0: known, {options.s0:g}",
@@ -187,10 +204,10 @@ class Fitter(fitter.Fitter):
             run_blocks(
                 self.launch, _kernel, len(signals), signals, self.problem, self.max_iterations, self.table, results
             )
-        return Estimates(**results._asdict())
+        return estimates_of(results, self.problem)
 
 
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs | None = None) -> Fitter:
     """Check the protocol and build the table of starting points."""
     require_distinct(voxels.bvalues, 3 if options.s0 else 4, "nlls")
-    return Fitter(np.asarray(voxels.bvalues), options, launch)
+    return Fitter(np.asarray(voxels.bvalues), voxels.weights, options, launch)

@@ -10,7 +10,8 @@ import numpy as np
 from numba import njit
 
 from ivimsc.compiling import LANE_JIT
-from ivimsc.methods.nlls.variable_projection import (
+from ivimsc.numerics.lanes import LANES, exp32
+from ivimsc.numerics.variable_projection import (
     Amplitudes,
     Products,
     Residuals,
@@ -25,7 +26,6 @@ from ivimsc.methods.nlls.variable_projection import (
     newton_step,
     slopes,
 )
-from ivimsc.numerics.lanes import LANES, exp32
 
 __all__ = ["SEARCH_LANES", "amplitudes", "begin", "exponentials", "judge", "residuals", "step"]
 
@@ -54,10 +54,10 @@ def begin(lanes, lane, d, p):
 
 
 @njit(**LANE_JIT)
-def exponentials(w, lanes, b):
+def exponentials(w, lanes, b, root):
     """The exponentials at the trial point, and the sums `Products`.
 
-    w (b, 3 · LANES) holds the signal, and receives e1 and e2 behind it.
+    w (b, 3 · LANES) holds the signal, and receives e1 and e2 behind it; all three are times root (b,).
     """
     t = lanes[0]
     d, p = t.d, t.p
@@ -68,10 +68,10 @@ def exponentials(w, lanes, b):
         a11[l], a12[l], a22[l], b11[l], b12[l], b22[l] = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
     for i in range(len(b)):
         row = w[i]
-        bi = b[i]
+        bi, weight = b[i], root[i]
         for l in range(L):
-            e1 = exp32(-bi * d[l])
-            e2 = exp32(-bi * p[l])
+            e1 = weight * exp32(-bi * d[l])
+            e2 = weight * exp32(-bi * p[l])
             row[L + l] = e1
             row[2 * L + l] = e2
             sums = Products(

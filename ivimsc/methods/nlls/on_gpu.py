@@ -17,11 +17,11 @@ from ivimsc.device.finishing import FOUND, finish_kernel
 from ivimsc.device.launch import Launch
 from ivimsc.device.streaming import grid, on_device, run_chunks, threads_for
 from ivimsc.methods.nlls import start_table
-from ivimsc.methods.nlls import variable_projection as vp
 from ivimsc.methods.nlls.start_table import NO_PEAKS, STARTS, Starts, StartTable
-from ivimsc.methods.nlls.variable_projection import Products, Residuals, Slopes
 from ivimsc.numerics import lanes, scaling
+from ivimsc.numerics import variable_projection as vp
 from ivimsc.numerics.finish import Found, Problem
+from ivimsc.numerics.variable_projection import Products, Residuals, Slopes
 
 __all__ = ["Search", "search_kernel", "starts_kernel"]
 
@@ -63,12 +63,12 @@ def _best_partner(y2, s1, s2, table, k, box):
 
 
 @cuda.jit(cache=True)
-def starts_kernel(first, size, signals, table, box, scale, starts):
+def starts_kernel(first, size, signals, table, problem, scale, starts):
     """Scale (chunk,) and `Starts` of the voxels first .. first + size: `start_table.find_starts`."""
     i = cuda.grid(1)
     if i >= size:
         return
-    width, lane = cuda.blockDim.x, cuda.threadIdx.x
+    width, lane, box, root = cuda.blockDim.x, cuda.threadIdx.x, problem.box, problem.root
     n_b, n_d, n_p = signals.shape[1], table.nodes.shape[0], table.p.shape[0]
     rows = cuda.shared.array(0, float32)
     y = rows[lane : n_b * width : width]
@@ -78,7 +78,7 @@ def starts_kernel(first, size, signals, table, box, scale, starts):
     scale[i] = factor
     inverse = ONE / factor if factor > ZERO else ZERO
     for m in range(n_b):
-        y[m] = signals[first + i, m] * inverse if factor > ZERO else ZERO
+        y[m] = signals[first + i, m] * inverse * root[m] if factor > ZERO else ZERO
     for j in range(n_d):
         s1[j] = _dot(table.q1[j], y)
         s2[j] = _dot(table.q2[j], y)
@@ -97,12 +97,13 @@ def starts_kernel(first, size, signals, table, box, scale, starts):
 
 
 @cuda.jit(device=True)
-def _evaluate(y, e1, e2, b, point, known, box):
+def _evaluate(y, e1, e2, problem, point, known):
     """`Amplitudes`, `Products` and `Residuals` at the trial point (d, p); e1, e2 (b,) are scratch."""
     d, p = point
+    b, root, box = problem.b, problem.root, problem.box
     g = NO_PRODUCTS
     for m in range(b.shape[0]):
-        first, second = _exp32(-b[m] * d), _exp32(-b[m] * p)
+        first, second = root[m] * _exp32(-b[m] * d), root[m] * _exp32(-b[m] * p)
         e1[m], e2[m] = first, second
         g = _add_products(g, y[m], first, second, b[m])
     if known > ZERO:
@@ -115,12 +116,23 @@ def _evaluate(y, e1, e2, b, point, known, box):
     return best, g, r
 
 
+@cuda.jit(device=True)
+def _plain_squares(y, problem, point):
+    """Σ r² without weights, at the amplitudes and diffusivities (a, c, d, p)."""
+    a, c, d, p = point
+    b, root = problem.b, problem.root
+    squares = ZERO
+    for m in range(b.shape[0]):
+        r = y[m] / root[m] - a * _exp32(-b[m] * d) - c * _exp32(-b[m] * p)
+        squares += r * r
+    return squares
+
+
 @cuda.jit(cache=True)
 def search_kernel(first, size, signals, scale, starts, problem, max_iterations, found):
     """Newton steps: `Found` of a chunk, as in `method._search`; any number of threads, each takes up voxel after voxel."""
     width, lane = cuda.blockDim.x, cuda.threadIdx.x
-    b, box = problem.b, problem.box
-    n_b = b.shape[0]
+    box, n_b = problem.box, problem.b.shape[0]
     rows = cuda.shared.array(0, float32)
     y = rows[lane : n_b * width : width]
     e1 = rows[n_b * width + lane : 2 * n_b * width : width]
@@ -136,6 +148,9 @@ def search_kernel(first, size, signals, scale, starts, problem, max_iterations, 
                 if k == 0 or least < found.squares[i]:
                     found.tissue[i], found.blood[i], found.d[i], found.p[i] = best_a, best_c, best_d, best_p
                     found.squares[i] = least
+                    found.plain[i] = (
+                        _plain_squares(y, problem, (best_a, best_c, best_d, best_p)) if problem.weighted else least
+                    )
                     found.done[i] = done
                 k += 1
                 if k < STARTS and not starts.p[k, i] > ZERO:
@@ -148,13 +163,13 @@ def search_kernel(first, size, signals, scale, starts, problem, max_iterations, 
                     break
                 k, total, inverse = 0, ZERO, ONE / scale[i]
                 for m in range(n_b):
-                    value = signals[first + i, m] * inverse
+                    value = signals[first + i, m] * inverse * problem.root[m]
                     y[m] = value
                     total += value * value
                 known = problem.s0 / scale[i]
             d, p = starts.d[k, i], starts.p[k, i]
             least, factor, count = INFINITE, ZERO, ZERO
-        best, products, left = _evaluate(y, e1, e2, b, (d, p), known, box)
+        best, products, left = _evaluate(y, e1, e2, problem, (d, p), known)
         better = left.rr <= least
         if better:
             least, best_d, best_p = left.rr, d, p
@@ -175,7 +190,7 @@ class Search:
         self.threads = threads_for(3 * n_b, what), threads_for(n_b + 2 * n_d, what)
         self.shared = 4 * 3 * n_b * self.threads[0], 4 * (n_b + 2 * n_d) * self.threads[1]
         with on_device(launch):
-            self.problem = problem._replace(b=cuda.to_device(problem.b))
+            self.problem = problem._replace(b=cuda.to_device(problem.b), root=cuda.to_device(problem.root))
             self.table = StartTable(*(cuda.to_device(array) for array in table))
 
     def run(self, signals, rows, outcome) -> None:
@@ -185,7 +200,7 @@ class Search:
             scale, starts, found = scratch[0], Starts(*scratch[1:3]), Found(*scratch[3:])
             threads, thin = self.threads
             starts_kernel[grid(size, thin), thin, stream, self.shared[1]](
-                first, size, *inputs, self.table, self.problem.box, scale, starts
+                first, size, *inputs, self.table, self.problem, scale, starts
             )
             search_kernel[grid(size, threads, WAVES), threads, stream, self.shared[0]](
                 first, size, *inputs, scale, starts, self.problem, self.max_iterations, found

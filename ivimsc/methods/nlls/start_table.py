@@ -65,7 +65,7 @@ PAIR = np.dtype([(name, np.float32) for name in Pair._fields])
 class StartTable(NamedTuple):
     """Columns and coefficients of the grid, in ms/µm² and µm²/ms."""
 
-    q1: NDArray[np.float32]  # (d, b): exp(-b D) of unit length
+    q1: NDArray[np.float32]  # (d, b): exp(-b D), weighted as the signal is, of unit length
     q2: NDArray[np.float32]  # (d, b): its slope along D, made orthogonal to it, of unit length
     e2: NDArray[np.float32]  # (p, b): exp(-b D*) of unit length
     nodes: NDArray  # (d,) of NODE
@@ -96,13 +96,15 @@ NO_PEAKS = Peaks(-ONE, -ONE, ZERO, ZERO, ZERO, ZERO)
 PEAK_LANES = np.dtype([(name, np.float32, (LANES,)) for name in Peaks._fields])
 
 
-def make_start_table(b, d_bounds, p_bounds, f_bounds, n_p: int = 16) -> StartTable:
+def make_start_table(b, root, d_bounds, p_bounds, f_bounds, n_p: int = 16) -> StartTable:
     """The table for one protocol.
 
     Parameters
     ----------
     b : (b,) float64
         b-values [ms/µm²].
+    root : (b,) float
+        What the signal at each b-value is multiplied by: the square root of its weight.
     d_bounds, p_bounds : (float, float)
         Bounds of D and D* [µm²/ms].
     f_bounds : (float, float)
@@ -117,7 +119,7 @@ def make_start_table(b, d_bounds, p_bounds, f_bounds, n_p: int = 16) -> StartTab
     """
     n_d = 8 if max(b) * (d_bounds[1] - d_bounds[0]) <= 3 else 12  # steps of b D of at most 0.4 up to b D = 5
     d, p = np.linspace(*d_bounds, n_d), np.geomspace(*p_bounds, n_p)
-    e1, e2 = np.exp(-np.outer(d, b)), np.exp(-np.outer(p, b))
+    e1, e2 = root * np.exp(-np.outer(d, b)), root * np.exp(-np.outer(p, b))
     slope = -b * e1
     length1, length2 = np.linalg.norm(e1, axis=1), np.linalg.norm(e2, axis=1)
     q1, e2 = e1 / length1[:, None], e2 / length2[:, None]
@@ -273,9 +275,9 @@ def _peaks(p, gain, partner, lanes):
 
 
 @njit(**JIT)
-def find_starts(signals, scale, table, box, starts):
+def find_starts(signals, scale, table, problem, starts):
     """Find up to two `Starts` for each of the signals (voxel, b), whose scale (voxel,) is 0 where they are bad."""
-    n_d, n_p = len(table.nodes), len(table.p)
+    n_d, n_p, box = len(table.nodes), len(table.p), problem.box
     w = np.empty((signals.shape[1], L), np.float32)
     sums1, sums2 = np.empty((n_d // 4, 4 * L), np.float32), np.empty((n_d // 4, 4 * L), np.float32)
     sums3 = np.empty((n_p // 4, 4 * L), np.float32)
@@ -287,7 +289,7 @@ def find_starts(signals, scale, table, box, starts):
         size = min(L, len(signals) - first)
         for lane in range(L):
             v = first + min(lane, size - 1)
-            load_scaled(w, lane, signals, v, scale[v])
+            load_scaled(w, lane, signals, v, scale[v], problem.root)
         _products(w, table.q1, sums1)
         _products(w, table.q2, sums2)
         _products(w, table.e2, sums3)

@@ -18,6 +18,7 @@ __all__ = [
     "Weighted",
     "decay_amplitude",
     "fit_decay",
+    "intercept_weights",
     "into_cone",
     "line_at_zero",
     "make_decay_grid",
@@ -30,9 +31,10 @@ NEWTON_STEPS = 6  # quadratic from a bracket of a 32nd of the range; four alread
 
 
 class DecayGrid(NamedTuple):
-    """b (b,) [ms/µm²] and nodes (n,) [µm²/ms] with the unit vectors along exp(-b node), columns (n, b)."""
+    """b (b,) [ms/µm²], root (b,) of the weights, nodes (n,) [µm²/ms], and unit vectors along root · exp(-b node), (n, b)."""
 
     b: NDArray[np.float32]
+    root: NDArray[np.float32]
     nodes: NDArray[np.float32]
     columns: NDArray[np.float32]
 
@@ -64,17 +66,17 @@ DECAY_LANES = np.dtype(
 )
 
 
-def make_decay_grid(b, low: float, high: float, logarithmic: bool, n: int = 32) -> DecayGrid:
+def make_decay_grid(b, root, low: float, high: float, n: int = 32) -> DecayGrid:
     """The grid from which `fit_decay` starts.
 
     Parameters
     ----------
     b : (b,) float
         b-values of the segment [ms/µm²].
+    root : (b,) float
+        Roots of the weights.
     low, high : float
         Bounds of the rate [µm²/ms].
-    logarithmic : bool
-        Nodes at equal ratios instead of equal distances.
     n : int
         Number of nodes.
 
@@ -83,10 +85,10 @@ def make_decay_grid(b, low: float, high: float, logarithmic: bool, n: int = 32) 
     DecayGrid
         In float32.
     """
-    nodes = np.geomspace(low, high, n) if logarithmic else np.linspace(low, high, n)
-    columns = np.exp(-np.outer(nodes, b))
+    nodes = np.linspace(low, high, n)
+    columns = root * np.exp(-np.outer(nodes, b))
     columns /= np.linalg.norm(columns, axis=1, keepdims=True)
-    return DecayGrid(*(np.ascontiguousarray(a, dtype=np.float32) for a in (b, nodes, columns)))
+    return DecayGrid(*(np.ascontiguousarray(a, dtype=np.float32) for a in (b, root, nodes, columns)))
 
 
 @njit(**LANE_JIT)
@@ -150,7 +152,7 @@ def newton_rate(decay, weighted, first, second, low, high):
 
 
 @njit(**LANE_JIT)
-def _amplitude(w, b, decay, lanes):
+def _amplitude(w, grid, decay, lanes):
     """Best amplitude at the rate, and the sums `Weighted` into the scratch."""
     t = lanes[0]
     rate, amplitude = decay
@@ -159,9 +161,10 @@ def _amplitude(w, b, decay, lanes):
         total[l], g[l], bg[l], bbg[l] = ZERO, ZERO, ZERO, ZERO
     for i in range(len(w)):
         y = w[i]
-        bi = b[i]
+        bi, weight = grid.b[i], grid.root[i]
         for l in range(L):
-            e = exp32(-bi * rate[l])
+            e = weight * exp32(-bi * rate[l])
+            y[L + l] = e
             total[l] += y[l] * e
             g[l] += e * e
             bg[l] += bi * e * e
@@ -171,7 +174,7 @@ def _amplitude(w, b, decay, lanes):
 
 
 @njit(**LANE_JIT)
-def _newton(w, b, decay, lanes):
+def _newton(w, grid, decay, lanes):
     """`newton_rate` of all lanes."""
     t = lanes[0]
     rate, amplitude = decay
@@ -181,9 +184,9 @@ def _newton(w, b, decay, lanes):
         second[l] = ZERO
     for i in range(len(w)):
         y = w[i]
-        bi = b[i]
+        bi = grid.b[i]
         for l in range(L):
-            e = exp32(-bi * rate[l])
+            e = y[L + l]
             r = bi * e * (y[l] - amplitude[l] * e)
             first[l] += r
             second[l] += bi * r
@@ -200,8 +203,8 @@ def fit_decay(w, grid, decay, lanes):
 
     Parameters
     ----------
-    w : (b, LANES) float32
-        The signals.
+    w : (b, 2 · LANES) float32
+        The signals, times the roots of the weights; receives the exponentials behind them.
     grid : DecayGrid
         Where to start.
     decay : Decay
@@ -211,26 +214,29 @@ def fit_decay(w, grid, decay, lanes):
     """
     _bracket(w, grid, decay.rate, lanes)
     for _ in range(NEWTON_STEPS):
-        _amplitude(w, grid.b, decay, lanes)
-        _newton(w, grid.b, decay, lanes)
-    _amplitude(w, grid.b, decay, lanes)
+        _amplitude(w, grid, decay, lanes)
+        _newton(w, grid, decay, lanes)
+    _amplitude(w, grid, decay, lanes)
+
+
+def intercept_weights(b, weights) -> NDArray[np.float64]:
+    """What the values at each b-value (b,) count in the intercept, at b = 0, of the weighted straight line through them."""
+    total, mean = np.sum(weights), np.sum(weights * b) / np.sum(weights)
+    return weights / total - mean * weights * (b - mean) / np.sum(weights * (b - mean) ** 2)
 
 
 @njit(**JIT)
-def line_at_zero(y, b):
-    """exp() of the straight line through the logarithms of a signal y (b,), at b = 0; NaN where one is not positive."""
-    n = len(b)
-    mean_b, mean_y = 0.0, 0.0
-    for i in range(n):
+def line_at_zero(y, root, line):
+    """exp() of the line through the logarithms of a signal y / root (b,), at b = 0; NaN where one is not positive.
+
+    line (b,) are the `intercept_weights`.
+    """
+    logarithm = 0.0
+    for i in range(len(line)):
         if not y[i] > 0:
             return np.float32(np.nan)
-        mean_b += b[i] / n
-        mean_y += math.log(y[i]) / n
-    above, below = 0.0, 0.0
-    for i in range(n):
-        above += (b[i] - mean_b) * (math.log(y[i]) - mean_y)
-        below += (b[i] - mean_b) ** 2
-    return np.float32(math.exp(mean_y - above / below * mean_b))
+        logarithm += line[i] * math.log(y[i] / root[i])
+    return np.float32(math.exp(logarithm))
 
 
 @njit(**JIT)

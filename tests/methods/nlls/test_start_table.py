@@ -11,7 +11,7 @@ B = TEN * 1e-3
 
 @pytest.mark.parametrize(("j", "k"), [(1, 5), (2, 9), (4, 12)])
 def test_a_pair_explains_what_least_squares_on_its_three_columns_does(j, k):
-    table = make_start_table(B, (0.0, 5.0), (5.0, 200.0), (0.0, 1.0))
+    table = make_start_table(B, np.ones(10), (0.0, 5.0), (5.0, 200.0), (0.0, 1.0))
     node, pair = Node(*table.nodes[j].item()), Pair(*table.pairs[k, j].item())
     d = node.d + 0.1  # between two nodes: the slope column is needed
     y = 0.7 * np.exp(-B * d) + 0.3 * np.exp(-B * table.p[k])
@@ -25,7 +25,7 @@ def test_a_pair_explains_what_least_squares_on_its_three_columns_does(j, k):
 
 
 def test_outside_the_cone_a_pair_explains_what_the_nearest_edge_does():
-    table = make_start_table(B, (0.0, 5.0), (5.0, 200.0), (0.2, 0.4))
+    table = make_start_table(B, np.ones(10), (0.0, 5.0), (5.0, 200.0), (0.2, 0.4))
     j, k = 2, 9
     node, pair = Node(*table.nodes[j].item()), Pair(*table.pairs[k, j].item())
     e1, e2 = np.exp(-B * node.d), np.exp(-B * table.p[k])

@@ -3,15 +3,24 @@
 import numpy as np
 import pytest
 
-from ivimsc.methods.segmented.exponential import Decay, Weighted, into_cone, line_at_zero, newton_rate
+from ivimsc.methods.segmented.exponential import (
+    Decay,
+    Weighted,
+    intercept_weights,
+    into_cone,
+    line_at_zero,
+    newton_rate,
+)
 
 
-def test_the_line_through_the_logarithms_is_that_of_polyfit():
+@pytest.mark.parametrize("weights", [np.ones(4), np.array([1, 4, 9, 2.0])], ids=["equal", "weighted"])
+def test_the_line_through_the_logarithms_is_that_of_polyfit(weights):
     random = np.random.default_rng(0)
-    b, y = np.array([0, 0.01, 0.05, 0.2]), random.uniform(0.5, 1, 4)
-    expected = np.exp(np.polyfit(b, np.log(y), 1)[1])
-    assert line_at_zero.py_func(y, b) == pytest.approx(expected, rel=1e-6)  # the result is float32
-    assert np.isnan(line_at_zero.py_func(np.array([1, 0.5, 0, 0.2]), b))
+    b, y, root = np.array([0, 0.01, 0.05, 0.2]), random.uniform(0.5, 1, 4), np.sqrt(weights)
+    expected = np.exp(np.polyfit(b, np.log(y), 1, w=root)[1])
+    line = intercept_weights(b, weights)
+    assert line_at_zero.py_func(y * root, root, line) == pytest.approx(expected, rel=1e-6)  # the result is float32
+    assert np.isnan(line_at_zero.py_func(np.array([1, 0.5, 0, 0.2]), root, line))
 
 
 @pytest.mark.parametrize(("blood", "expected"), [(0.0, 0.1 / 0.9), (0.05, 0.1 / 0.9), (0.3, 0.3), (5.0, 0.4 / 0.6)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar, nnls
 
-from ivimsc.methods.nlls import variable_projection as vp
+from ivimsc.numerics import variable_projection as vp
 from ivimsc.numerics.ending import Box
 from tests.conftest import TEN
 

@@ -7,8 +7,9 @@ and full Hessian follow from sums over b (`slopes`): variable projection (Golub 
 10:413, 1973; full second order instead of Gauss-Newton, because the valley along D* is curved and the steps of
 Gauss-Newton crawl in it).
 
-The functions here are scalar: the CPU calls them for 16 voxels side by side (`newton_lanes`), and a thread of a GPU
-calls them for its one voxel (`on_gpu`). Signals are scaled to a largest value of 1, b is in ms/µm², D and D* are in
+The functions here are scalar: the CPU calls them for 16 voxels side by side, in lanes, and a thread of a GPU
+calls them for its one voxel (`on_gpu`). segmented, which knows D by then, uses the part along D*. Weights are square
+roots that signals and exponentials are multiplied by before they come here. Signals are scaled to a largest value of 1, b is in ms/µm², D and D* are in
 µm²/ms, so that all numbers are of order 1.
 """
 
@@ -23,6 +24,7 @@ from ivimsc.numerics.lanes import exp32
 from ivimsc.numerics.small_matrices import bilinear2, inverse2
 
 __all__ = [
+    "FLOOR",
     "TOLERANCE",
     "Amplitudes",
     "Products",
