@@ -16,7 +16,7 @@ from ivimsc.methods import METHODS, load_method
 from ivimsc.models import Model, write_model
 from ivimsc.simulate import write_phantom
 from ivimsc.store import EstimateStore
-from tests.conftest import TEN, as_voxels, phantom
+from tests.conftest import TEN, as_voxels, phantom, prepare_method
 
 SIGNALS = phantom(6, TEN, 30).signals
 OUT_OF_MEMORY = 2
@@ -72,9 +72,10 @@ def test_other_failures_are_not_taken_for_full_memory(monkeypatch):
 
 
 def test_too_many_bvalues_for_shared_memory():
-    b = np.linspace(0, 80_000, 400)
+    """Straight from the method: so many b-values of a scan would be taken for fewer."""
+    voxels = as_voxels(np.ones((2, 400), np.float32), np.linspace(0, 80_000, 400))
     with pytest.raises(DeviceError, match="nlls with 400 b-values, more than"):
-        ivimsc.fit_signals(np.ones((2, 400), np.float32), b, device="cuda")
+        prepare_method("nlls", voxels, choose_device("cuda", task="nlls")).fit(voxels.signals)
 
 
 def test_commands_say_what_ran_where(tmp_path):
