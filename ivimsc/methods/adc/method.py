@@ -61,9 +61,14 @@ class Options:
 
 
 class Setting(NamedTuple):
-    """What is the same for all voxels: b (b,) [ms/µm²], bounds of D [µm²/ms], sigma [unit of the signal, 0: unknown]."""
+    """What is the same for all voxels.
+
+    b (b,) [ms/µm²]; root (b,): square roots of the numbers of images behind each signal, which weight it; bounds of D
+    [µm²/ms]; sigma: noise SD of one image [unit of the signal], 0 where it is not known.
+    """
 
     b: NDArray[np.float32]
+    root: NDArray[np.float32]
     low: np.float32
     high: np.float32
     sigma: np.float32
@@ -93,26 +98,29 @@ class Lanes(NamedTuple):
     by: NDArray[np.float32]
     bby: NDArray[np.float32]
     squares: NDArray[np.float32]
+    plain: NDArray[np.float32]
 
 
 @njit(**JIT)
 def _make_lanes(n_b):
     e = np.float32
     return Lanes(np.empty((n_b, L), e), np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e),
-                 np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e))  # fmt: skip
+                 np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e),
+                 np.empty(L, e))  # fmt: skip
 
 
 @njit(**LANE_JIT)
-def _line(b, low, high, t):
+def _line(setting, t):
     """The start t.d: slope of the straight line through the logarithms, weighted by the square of the signal."""
+    b, root, low, high = setting.b, setting.root, setting.low, setting.high
     weight, wb, wbb, wy, wby = t.g, t.bg, t.bbg, t.y, t.by
     for l in range(L):
         weight[l] = wb[l] = wbb[l] = wy[l] = wby[l] = ZERO
     for i in range(len(b)):
-        signal, bi = t.w[i], b[i]
+        signal, bi, inverse = t.w[i], b[i], ONE / root[i]
         for l in range(L):
             w = signal[l] * signal[l] if signal[l] > ZERO else ZERO
-            logarithm = log32(signal[l])
+            logarithm = log32(signal[l] * inverse)
             weight[l] += w
             wb[l] += w * bi
             wbb[l] += w * bi * bi
@@ -124,15 +132,15 @@ def _line(b, low, high, t):
 
 
 @njit(**LANE_JIT)
-def _sums(b, t):
-    """Σ e e, b e e, b² e e and Σ e y, b e y, b² e y at t.d, with e = exp(-b D); and S0 that fits best there, t.a."""
+def _sums(b, root, t):
+    """Σ e e, b e e, b² e e and Σ e y, b e y, b² e y at t.d, with e = exp(-b D) and y times their roots; and S0 that fits best there, t.a."""
     g, bg, bbg, y, by, bby = t.g, t.bg, t.bbg, t.y, t.by, t.bby
     for l in range(L):
         g[l] = bg[l] = bbg[l] = y[l] = by[l] = bby[l] = ZERO
     for i in range(len(b)):
-        signal, bi = t.w[i], b[i]
+        signal, bi, ri = t.w[i], b[i], root[i]
         for l in range(L):
-            e = exp32(-bi * t.d[l])
+            e = ri * exp32(-bi * t.d[l])
             ee, ey = e * e, e * signal[l]
             g[l] += ee
             bg[l] += bi * ee
@@ -165,15 +173,17 @@ def _step(low, high, t):
 
 
 @njit(**LANE_JIT)
-def _squares(b, t):
-    """Σ r² at t.d and t.a."""
+def _squares(b, root, t):
+    """Σ r², weighted and as it is, at t.d and t.a."""
     for l in range(L):
-        t.squares[l] = ZERO
+        t.squares[l] = t.plain[l] = ZERO
     for i in range(len(b)):
-        signal, bi = t.w[i], b[i]
+        signal, bi, ri = t.w[i], b[i], root[i]
+        inverse = ONE / ri
         for l in range(L):
-            r = signal[l] - t.a[l] * exp32(-bi * t.d[l])
+            r = signal[l] - t.a[l] * ri * exp32(-bi * t.d[l])
             t.squares[l] += r * r
+            t.plain[l] += r * r * inverse * inverse
 
 
 @njit(**JIT)
@@ -192,7 +202,7 @@ def _leave(v, l, scale, setting, t, result):
     information = bbg - bg * bg / g  # of D, S0 projected out, over a² and at unit noise
     error = noise / (a * math.sqrt(information)) if information > 1e-12 * bbg else math.inf
     result.S0[v], result.D[v] = a * scale, d * 1e-3
-    result.rmse[v] = math.sqrt(t.squares[l] / n) * scale
+    result.rmse[v] = math.sqrt(t.plain[l] / n) * scale
     result.dstd[v] = error * 1e-3 if math.isfinite(error) else np.nan
     at_bound = d <= setting.low or d >= setting.high
     result.outcome[v] = AT_BOUND if at_bound else CONVERGED if t.settled[l] > ZERO else ITERATION_LIMIT
@@ -201,7 +211,7 @@ def _leave(v, l, scale, setting, t, result):
 @njit(**KERNEL)
 def _kernel(start, stop, signals, setting, result):
     """Fit the voxels start..stop of signals (voxel, b)."""
-    block, b = signals[start:stop], setting.b
+    block, b, root = signals[start:stop], setting.b, setting.root
     scale = np.empty(len(block), np.float32)
     scales(block, scale)
     t = _make_lanes(len(b))
@@ -209,16 +219,16 @@ def _kernel(start, stop, signals, setting, result):
         size = min(L, len(block) - first)
         for lane in range(L):
             v = first + min(lane, size - 1)
-            load_scaled(t.w, lane, block, v, scale[v])
-        _line(b, setting.low, setting.high, t)
+            load_scaled(t.w, lane, block, v, scale[v], root)
+        _line(setting, t)
         t.settled[:] = ZERO
         for _ in range(STEPS):
-            _sums(b, t)
+            _sums(b, root, t)
             _step(setting.low, setting.high, t)
             if t.settled.min() > ZERO:
                 break
-        _sums(b, t)
-        _squares(b, t)
+        _sums(b, root, t)
+        _squares(b, root, t)
         for lane in range(size):
             _leave(start + first + lane, lane, scale[first + lane], setting, t, result)
 
@@ -226,15 +236,15 @@ def _kernel(start, stop, signals, setting, result):
 class Fitter(fitter.Fitter):
     """adc made ready for one protocol."""
 
-    def __init__(
-        self, bvalues: NDArray[np.float64], columns: NDArray[np.intp], options: Options, launch: Launch
-    ) -> None:
+    def __init__(self, voxels: VoxelSource, columns: NDArray[np.intp], options: Options, launch: Launch) -> None:
+        bvalues = np.asarray(voxels.bvalues, np.float64)
         low, high = np.multiply(options.d_bounds, 1e3)
         used = ", ".join(f"{b:g}" for b in bvalues[columns])
         super().__init__(launch, [f"S0 and D from b = {used} s/mm²; D {low:g}..{high:g} µm²/ms"])
         self.columns, self._all = columns, len(columns) == len(bvalues)
         b = (bvalues[columns] * 1e-3).astype(np.float32)  # ms/µm²
-        self.setting = Setting(b, np.float32(low), np.float32(high), np.float32(options.sigma or 0))
+        root = np.sqrt(voxels.weights[columns]).astype(np.float32)
+        self.setting = Setting(b, root, np.float32(low), np.float32(high), np.float32(options.sigma or 0))
 
     def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
         """Fit some voxels: see `Fitter.fit`; nothing here is random, so `first` is not used, nor is `s0`."""
@@ -265,4 +275,4 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
         listed = ", ".join(f"{b:g}" for b in bvalues)
         raise InputError(f"option b_range of adc: found {low:g},{high:g}, which holds {len(columns)} of b = {listed} s/mm², expected at least 2")  # fmt: skip
     require_distinct(bvalues, 2, "adc")
-    return Fitter(bvalues, columns, options, launch)
+    return Fitter(voxels, columns, options, launch)

@@ -6,6 +6,7 @@ from scipy.optimize import curve_fit
 
 from ivimsc.device.launch import choose_device
 from ivimsc.errors import InputError
+from ivimsc.fit import fit_signals
 from ivimsc.outcome import Outcome
 from tests.conftest import TEN, as_voxels, prepare_method, run_method
 
@@ -46,6 +47,19 @@ def test_standard_errors_tell_the_scatter(sigma):
     assert np.mean(e.D) == pytest.approx(1.2e-3, rel=0.005)
     if sigma:
         assert np.std(e.dstd) < 0.05 * np.mean(e.dstd)  # the noise is not guessed from eight degrees of freedom
+
+
+def test_shells_are_weighted_by_their_images():
+    """One image at b = 0, 30 at the largest b: as least squares on all images, by scipy; sigma is that of one image."""
+    shells, images = np.array([0, 100, 400, 800.0]), np.array([1, 3, 6, 30])
+    b = np.repeat(shells, images)
+    random = np.random.default_rng(5)
+    y = 100 * np.exp(-b * 1.1e-3) + random.normal(0, 5, (40, len(b)))
+    e = fit_signals(y, b, "adc", sigma=5.0)
+    for v in range(40):
+        best, covariance = curve_fit(model, b, y[v], (100, 1e-3), sigma=np.full(len(b), 5.0), absolute_sigma=True)
+        assert e.D[v] == pytest.approx(best[1], rel=1e-4) and e.S0[v] == pytest.approx(best[0], rel=1e-5)
+        assert e.dstd[v] == pytest.approx(np.sqrt(covariance[1, 1]), rel=2e-2)  # Gauss-Newton at the optimum, both
 
 
 def test_the_range_of_bvalues_is_kept():
