@@ -30,20 +30,25 @@ CLOSE = 1e-5  # relative distance of an estimate from a bound that it lies at
 
 
 class NoiseLevel(NamedTuple):
-    """sigma: noise SD in the unit of the signal; snr: median S0 over it; voxels: number whose residuals told it."""
+    """What the residuals tell of the noise.
+
+    sigma: noise SD of one image, in the unit of the signal; snr: median S0 over it; voxels: number whose residuals told it;
+    of_signals: noise SD of the signals as they are, each the mean of its images (root mean square over the b-values).
+    """
 
     sigma: float
     snr: float
     voxels: int
+    of_signals: float
 
     def sentence(self) -> str:
         """The noise level in words, for the notes of a fit."""
-        return f"noise level: SD {self.sigma:.4g}, SNR {self.snr:.3g} at b = 0 (from the residuals of {self.voxels:,} voxels)"
+        return f"noise level: SD {self.sigma:.4g} of one image, SNR {self.snr:.3g} at b = 0 (from the residuals of {self.voxels:,} voxels)"
 
 
 def noise_level(voxels: VoxelSource, launch: Launch) -> float:
-    """Noise SD of a data set, in units of the signal: see `measure_noise`."""
-    return measure_noise(voxels, launch).sigma
+    """Noise SD of the signals of a data set, in their unit: see `measure_noise`."""
+    return measure_noise(voxels, launch).of_signals
 
 
 def measure_noise(voxels: VoxelSource, launch: Launch) -> NoiseLevel:
@@ -72,12 +77,14 @@ def measure_noise(voxels: VoxelSource, launch: Launch) -> NoiseLevel:
             model_signals(*(a[:, None].astype(np.float64) for a in (found.S0, found.f, found.D, found.Dstar)), b)
             - signals
         )
-    squares, freedom = np.sum(rest * rest, axis=1), len(b) - _spent(found)
+    weights = np.asarray(voxels.weights, np.float64)  # images behind each signal
+    squares, freedom = np.sum(weights * rest * rest, axis=1), len(b) - _spent(found)
     told = np.isfinite(squares) & (freedom > 0)
     sigma = sigma_of_squares(squares[told], freedom[told]) if told.any() else 0.0
     if not sigma > 0:
         raise InputError("noise level: found no voxel with residuals to tell it from, expected the option snr or sigma")
-    return NoiseLevel(sigma, float(np.nanmedian(found.S0)) / sigma, int(told.sum()))
+    of_signals = sigma * float(np.sqrt(np.mean(1 / weights)))
+    return NoiseLevel(sigma, float(np.nanmedian(found.S0)) / sigma, int(told.sum()), of_signals)
 
 
 def _spent(found: Estimates) -> NDArray[np.int64]:

@@ -84,7 +84,7 @@ def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, la
     """
     module, noise = method.load(), Noise(voxels, launch)
     options = make_options(module, settings)
-    fitter = module.prepare(voxels, options, launch, inputs_of(method, options, lambda: noise.level().sigma))
+    fitter = module.prepare(voxels, options, launch, inputs_of(method, options, lambda: noise.level().of_signals))
     given = getattr(options, "sigma", None)
     level = noise.known()
     notes = [*voxels.attrs.get("notes", []), *fitter.launch.notes, *fitter.notes]
@@ -93,6 +93,17 @@ def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, la
     else:
         sigma = 0.0 if level is None else level.sigma
         notes += [] if level is None else [level.sentence()]
-    n_b = len(voxels.bvalues)
-    limit = sigma**2 * chi2.isf(BY_CHANCE, n_b) / n_b if sigma > 0 else np.inf
-    return Prepared(fitter, options, notes, float(limit))
+    return Prepared(fitter, options, notes, _limit(sigma, np.asarray(voxels.weights, np.float64)))
+
+
+def _limit(sigma: float, weights: NDArray[np.float64]) -> float:
+    """Mean square of residuals that noise alone passes in `BY_CHANCE` of the voxels; inf where sigma is 0: not known.
+
+    The signal at a b-value is the mean of `weights` (b,) images, each with noise `sigma`. A sum of squares of different
+    variances is taken for a multiple of a chi-square with the same mean and variance (Satterthwaite, Biometrics 2:110, 1946).
+    """
+    if not sigma > 0:
+        return np.inf
+    a = 1 / weights
+    scale, freedom = np.sum(a * a) / np.sum(a), np.sum(a) ** 2 / np.sum(a * a)
+    return float(sigma**2 * scale * chi2.isf(BY_CHANCE, freedom) / len(weights))

@@ -85,6 +85,18 @@ class TestMisfits:
         assert np.all(ivimsc.fit_signals(y, TEN, sigma=0.002).outcome == Outcome.MISFIT)
         assert not np.any(ivimsc.fit_signals(y, TEN, sigma=0.02).outcome == Outcome.MISFIT)
 
+    def test_means_of_many_images_are_judged_by_their_own_noise(self):
+        """One image at b = 0 and 2 to 30 elsewhere: the level is that of one image, and noise alone makes no misfit."""
+        images = np.array([1, 2, 2, 3, 3, 6, 6, 10, 15, 30])
+        b, p = np.repeat(TEN, images), phantom(8000)
+        y = np.repeat(p.signals, images, axis=1) + np.random.default_rng(6).normal(0, 0.04, (8000, len(b)))
+        e = ivimsc.fit_signals(y, b)
+        (note,) = [note for note in e.notes if note.startswith("noise level")]
+        assert float(note.split("SD ")[1].split(" ")[0]) == pytest.approx(0.04, rel=0.03)
+        assert np.sum(e.outcome == Outcome.MISFIT) <= 6  # 0.8 expected; the approximation is good to a factor of some
+        y[:100, 20] += 2.0
+        assert np.mean(ivimsc.fit_signals(y, b).outcome[:100] == Outcome.MISFIT) > 0.9
+
     def test_few_voxels_are_not_judged(self):
         y = phantom(20).signals.copy()
         y[3, 4] += 0.5
