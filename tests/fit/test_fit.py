@@ -73,7 +73,12 @@ def test_order_of_bvalues_changes_nothing_and_repeats_are_averaged(measured):
     coarse = np.round(measured * 4096) / np.float32(4096)  # so that its parts, and their mean, are exact in float32
     twice = np.concatenate([coarse * 0.75, coarse * 1.25], axis=1)
     doubled, once = ivimsc.fit_signals(twice, np.tile(TEN, 2)), ivimsc.fit_signals(coarse, TEN)
-    for name in ("S0", "f", "D", "rmse"):  # two images weigh twice as much, everywhere: float32 rounds otherwise, no more
+    for name in (
+        "S0",
+        "f",
+        "D",
+        "rmse",
+    ):  # two images weigh twice as much, everywhere: float32 rounds otherwise, no more
         np.testing.assert_allclose(getattr(doubled, name), getattr(once, name), rtol=2e-3, atol=2e-5, err_msg=name)
     assert np.mean(doubled.outcome == once.outcome) > 0.95  # but for voxels at the edge of a rule
 

@@ -53,7 +53,7 @@ SUBJECTS = {
     for subject in (
         Subject("adc", too_few=(50,), blood=False),
         Subject("nlls"),
-        Subject("segmented", slowest=40e-3, f=3e-4, D=3e-4, why="slower blood is not gone above the split: a bias of the method"),
+        Subject("segmented", slowest=40e-3, f=2e-3, D=2e-3, Dstar=1e-2, why="blood is not quite gone at the split: exp(-8) at D* 40 µm²/ms"),
         Subject("bayes", {"prior": "reciprocal", "sigma": "marginal"}, f=0.02, D=0.02, Dstar=0.1, too_few=(0, 50),
                 noise_free={"sigma": 0.002}, why="a posterior mean is off by the skewness of the posterior, here at SNR 500"),
         Subject("ista", f=0.02, D=0.02, Dstar=0.1, too_few=(50,),
