@@ -25,7 +25,6 @@ FIELDS = (
     Field("D", "d", "mm²/s", "tissue diffusivity"),
     Field("Dstar", "dstar", "mm²/s", "pseudo-diffusivity"),
     Field("rmse", "rmse", "as the input", "root mean square of the residuals"),
-    Field("chi2", "chi2", "1", "reduced chi-square of the residuals, where the noise is known"),
     Field("outcome", "outcome", "1", "how the fit ended: see Outcome"),
     Field("fstd", "fstd", "1", "standard error or posterior SD of f"),
     Field("dstd", "dstd", "mm²/s", "standard error or posterior SD of D"),
@@ -37,6 +36,7 @@ FIELDS = (
     Field("fmap", "fmap", "1", "posterior maximum of f"),
     Field("dmap", "dmap", "mm²/s", "posterior maximum of D"),
     Field("dstarmap", "dstarmap", "mm²/s", "posterior maximum of D*"),
+    Field("chi2", "chi2", "1", "reduced chi-square of the residuals, where the noise is known"),
 )
 REQUIRED = ("s0", "rmse", "outcome")  # keys that every method has
 
