@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ivimsc.methods.bayes.population import Mixture
+from ivimsc.methods.bayes.mixture import Mixture
 from ivimsc.methods.bayes.priors import Prior, box_prior, gaussian_prior
 from ivimsc.physics.protocol import B0_LIMIT
 

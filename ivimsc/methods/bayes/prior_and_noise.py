@@ -20,7 +20,8 @@ from ivimsc.methods.bayes import rows
 from ivimsc.methods.bayes.draws import make_proposal, prior_draws
 from ivimsc.methods.bayes.fixed_priors import BROAD_PRIOR, BROAD_WORDS, bounds_of, box, lognormal, why_broad
 from ivimsc.methods.bayes.likelihood import NoiseModel, unit_signals
-from ivimsc.methods.bayes.population import Mixture, learn_population, mixture_prior, variance_left
+from ivimsc.methods.bayes.mixture import Mixture
+from ivimsc.methods.bayes.population import learn_population, mixture_prior, variance_left
 from ivimsc.methods.bayes.posterior import posteriors
 from ivimsc.methods.bayes.priors import Prior, draw, parameters
 from ivimsc.methods.bayes.problem import Problem, sampling

@@ -1,7 +1,7 @@
 """The argument types with which bayes launches its CUDA kernels."""
 
 import numpy as np
-from numba import float32, int64, typeof, uint8
+from numba import int64, typeof, uint8
 
 from ivimsc.methods.bayes import on_gpu
 from ivimsc.methods.bayes.draws import Draws, Proposal
