@@ -29,7 +29,7 @@ FAST = 200.0  # s/mm²: blood shows in b-values up to here
 def why_broad(n: int, bvalues: NDArray[np.float64], s0_known: bool) -> str | None:
     """Why a population cannot be learnt from n good voxels at these b-values [s/mm²], in words; None where it can."""
     if n < FEWEST:
-        return f"{n} voxels are too few to learn a population from ({FEWEST} are enough)"
+        return f"{n} {'voxel is' if n == 1 else 'voxels are'} too few to learn a population from ({FEWEST} are enough)"
     if len(bvalues) < FEWEST_B:
         return f"{len(bvalues)} b-values are too few to learn a population from ({FEWEST_B} are enough)"
     if bvalues[0] > B0_LIMIT and not s0_known:

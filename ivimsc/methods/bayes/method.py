@@ -44,7 +44,7 @@ ROUNDS = 6  # most local rounds
 DRAWS = 4096  # of the prior, shared by all voxels
 EMPIRICAL = 65536  # most draws taken from a store's truth
 FEWEST = 256  # fewest voxels with truth that a prior is taken from
-FEW = 4096  # voxels up to which their points may begin at as many places only, so that these are soon made
+FEW, SOON = 64, 4096  # up to so many voxels, their points may begin at fewer places, which are made in less time
 MISFIT = 10.0  # median residual in noise SDs from which the prior is said to exclude the data
 
 
@@ -202,7 +202,7 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
         draws = prior_draws(noise, prior, options.draws or DRAWS, options.seed)
     else:
         draws = empirical_draws(noise, theta, options.seed)
-    shifts = SHIFTS if len(voxels) > FEW else FEW
+    shifts = SHIFTS if len(voxels) > FEW else SOON
     proposal = make_proposal(options.points, options.seed + 1, shifts)
     problem = Problem(
         noise,

@@ -106,7 +106,7 @@ def learn(signals: NDArray[np.float32], unit: float, theta: NDArray | None, bval
         notes[0] = f"warning: prior: {words}"
     if not told:
         notes.append(
-            f"warning: noise SD: {len(signals)} voxels and {len(bvalues)} b-values are too few to tell it (30 and 5 are enough); give sigma where it is known"
+            f"warning: noise SD: from {len(signals)} voxel(s) and {len(bvalues)} b-values it cannot be told (30 and 5 are enough); give sigma where it is known"
         )
     return Learnt(prior, sigma, rician, notes)
 
