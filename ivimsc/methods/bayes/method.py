@@ -44,7 +44,7 @@ ROUNDS = 6  # most local rounds
 DRAWS = 4096  # of the prior, shared by all voxels
 EMPIRICAL = 65536  # most draws taken from a store's truth
 FEWEST = 256  # fewest voxels with truth that a prior is taken from
-FEW, SOON = 64, 4096  # up to so many voxels, their points may begin at fewer places, which are made in less time
+FEW, SOON = 64, 2048  # up to so many voxels, their points may begin at fewer places, which are made in less time
 MISFIT = 10.0  # median residual in noise SDs from which the prior is said to exclude the data
 
 
