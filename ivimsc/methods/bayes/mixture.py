@@ -1,4 +1,4 @@
-"""A mixture of Gaussians and its steps: maximisation with a proper prior, and extrapolation.
+"""A mixture of Gaussians, its own proper prior, and coordinates in which a search for the likeliest one moves freely.
 
 The last component is the broad prior, and keeps its mean and covariance.
 """
@@ -8,12 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BROAD", "TISSUE", "WORTH", "Mixture", "extrapolated", "log_penalty", "maximise", "shares"]
+__all__ = ["BROAD", "MOMENTS", "TISSUE", "WORTH", "Chart", "Mixture", "chart", "log_penalty", "shares"]
 
 BROAD = 0.01  # least share of the broad prior
 TISSUE = np.diag(np.square([0.3, 0.1, 0.3]))  # covariance within a tissue: of logit f, ln D, ln D*
 WORTH = 20.0  # voxels that the prior of a covariance counts as
-LONGEST = 32.0  # extrapolation
+MOMENTS = 10  # sums of a component over the voxels: its weight, its first moments, its second ones as in `PAIRS`
+PAIRS = (0, 0, 1, 0, 1, 2), (0, 1, 1, 2, 2, 2)
+LOWER, DIAGONAL = np.tril_indices(3), np.arange(3)
+FARTHEST = 4.0  # that the log of a share, or of a spread, moves in one search
 
 
 class Mixture(NamedTuple):
@@ -34,26 +37,6 @@ def log_penalty(mixture: Mixture, broad: Mixture) -> float:
     return float(value - 0.5 * np.einsum("ci,ij,cj->", away, np.linalg.inv(broad.covariances[0]), away))
 
 
-def maximise(sums: NDArray[np.float64], mixture: Mixture, broad: Mixture) -> Mixture:
-    """The M step; the last component, the broad prior, changes its share alone."""
-    count = sums[:, 0]
-    safe = np.maximum(count, 1e-9)[:, None]
-    moved = sums[:, 1:4] / safe
-    second = np.empty((len(count), 3, 3))
-    for k, (i, j) in enumerate(((0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2))):
-        second[:, i, j] = second[:, j, i] = sums[:, 4 + k]
-    precision = np.linalg.inv(mixture.covariances) * count[:, None, None]
-    prior = np.linalg.inv(broad.covariances[0])
-    target = np.einsum("cij,cj->ci", precision, mixture.means + moved) + prior @ broad.means[0]
-    means = np.linalg.solve(precision + prior, target[:, :, None])[:, :, 0]
-    off = means - mixture.means
-    scatter = second - np.einsum("ci,cj->cij", sums[:, 1:4], off) - np.einsum("ci,cj->cij", off, sums[:, 1:4])
-    scatter += count[:, None, None] * np.einsum("ci,cj->cij", off, off)
-    covariances = (scatter + WORTH * TISSUE) / (count + WORTH)[:, None, None]
-    means[-1], covariances[-1] = broad.means[0], broad.covariances[0]
-    return Mixture(shares(count), means, covariances)
-
-
 def shares(count: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weights of the components, the last at least `BROAD`."""
     weights = np.maximum(count / count.sum(), 1e-7)
@@ -63,30 +46,77 @@ def shares(count: NDArray[np.float64]) -> NDArray[np.float64]:
     return weights
 
 
-def _to_vector(mixture: Mixture) -> NDArray[np.float64]:
-    """Coordinates without bounds: log weights, means, and the roots of the covariances with the log of their diagonals."""
-    root = np.linalg.cholesky(mixture.covariances)
-    k = np.arange(3)
-    root[:, k, k] = np.log(root[:, k, k])
-    lower = root[:, *np.tril_indices(3)]
-    return np.concatenate([np.log(mixture.weights), mixture.means.ravel(), lower.ravel()])
+class Chart(NamedTuple):
+    """Coordinates x about a first mixture, in units of about one posterior SD of each.
+
+    Shares move by their logarithms, a mean in units of its component's spread, and a spread by a triangular matrix behind its
+    root. Zero is the first mixture, and the curvature of the log-likelihood would be one for voxels whose parameters are known.
+    """
+
+    first: Mixture
+    broad: Mixture
+    root: NDArray[np.float64]
+    share_step: NDArray[np.float64]
+    step: NDArray[np.float64]
+
+    @property
+    def limits(self) -> NDArray[np.float64]:
+        """Bounds (n, 2) of x."""
+        free = len(self.root)
+        far = np.full((free, 6), np.inf)
+        far[:, LOWER[0] == LOWER[1]] = FARTHEST
+        whole = np.concatenate(
+            [FARTHEST / self.share_step, np.full(3 * free, np.inf), (far / self.step[:, None]).ravel()]
+        )
+        return np.stack([-whole, whole], axis=1)
+
+    def _inner(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        inner = np.zeros((len(self.root), 3, 3))
+        inner[:, *LOWER] = x[len(self.first.weights) + 3 * len(self.root) :].reshape(-1, 6) * self.step[:, None]
+        inner[:, DIAGONAL, DIAGONAL] = np.exp(inner[:, DIAGONAL, DIAGONAL])
+        return inner
+
+    def mixture(self, x: NDArray[np.float64]) -> Mixture:
+        """The mixture at x."""
+        n, free = len(self.first.weights), len(self.root)
+        logs = np.log(self._own_shares(self.first.weights)) + x[:n] * self.share_step
+        weights = np.exp(logs - logs.max())
+        weights *= (1 - BROAD) / weights.sum()
+        weights[-1] += BROAD
+        means, covariances = self.first.means.copy(), self.first.covariances.copy()
+        means[:-1] += np.einsum("cij,cj->ci", self.root, x[n : n + 3 * free].reshape(-1, 3) * self.step[:, None])
+        root = self.root @ self._inner(x)
+        covariances[:-1] = root @ root.transpose(0, 2, 1)
+        return Mixture(weights, means, covariances)
+
+    def gradient(self, x: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Gradient (n,) at x of the log-likelihood with the log of the mixture's prior, from the moments (c, moment)."""
+        here, inner = self.mixture(x), self._inner(x)
+        share = self._own_shares(here.weights)
+        slope = (1 - BROAD) * sums[:, 0] / here.weights
+        shares_part = share * (slope - share @ slope) * self.share_step
+        precision = np.linalg.inv(here.covariances[:-1])
+        means = np.einsum("cij,cj->ci", precision, sums[:-1, 1:4])
+        means -= (here.means[:-1] - self.broad.means[0]) @ np.linalg.inv(self.broad.covariances[0])
+        second = np.empty((len(self.root), 3, 3))
+        for k, (i, j) in enumerate(zip(*PAIRS, strict=True)):
+            second[:, i, j] = second[:, j, i] = sums[:-1, 4 + k]
+        spread = precision @ (second + WORTH * TISSUE) @ precision - (sums[:-1, 0] + WORTH)[:, None, None] * precision
+        lower = self.root.transpose(0, 2, 1) @ spread @ self.root @ inner
+        lower[:, DIAGONAL, DIAGONAL] *= inner[:, DIAGONAL, DIAGONAL]
+        moved = np.einsum("cji,cj->ci", self.root, means) * self.step[:, None]
+        return np.concatenate([shares_part, moved.ravel(), (lower[:, *LOWER] * self.step[:, None]).ravel()])
+
+    @staticmethod
+    def _own_shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weights without the share that the broad prior has in any case."""
+        own = weights.copy()
+        own[-1] = max(own[-1] - BROAD, 1e-7)
+        return own / own.sum()
 
 
-def _from_vector(vector: NDArray[np.float64], broad: Mixture) -> Mixture:
-    n = len(vector) // 10
-    root = np.zeros((n, 3, 3))
-    root[:, *np.tril_indices(3)] = vector[4 * n :].reshape(n, 6)
-    k = np.arange(3)
-    root[:, k, k] = np.exp(np.clip(root[:, k, k], -7, 3))
-    weights = np.exp(vector[:n] - vector[:n].max())
-    means, covariances = vector[n : 4 * n].reshape(n, 3).copy(), root @ root.transpose(0, 2, 1)
-    means[-1], covariances[-1] = broad.means[0], broad.covariances[0]
-    return Mixture(shares(weights), means, covariances)
-
-
-def extrapolated(first: Mixture, second: Mixture, third: Mixture, broad: Mixture) -> Mixture:
-    """Where three mixtures in a row of EM lead to, at least the third: the scheme S3 of Varadhan and Roland."""
-    a, b, c = (_to_vector(mixture) for mixture in (first, second, third))
-    r, v = b - a, (c - b) - (b - a)
-    length = max(1.0, min(np.sqrt((r @ r) / max(v @ v, 1e-300)), LONGEST))
-    return _from_vector(a + 2 * length * r + length**2 * v, broad)
+def chart(first: Mixture, broad: Mixture, voxels: int) -> Chart:
+    """Coordinates about `first`, for a search over so many voxels."""
+    count = first.weights * voxels
+    return Chart(first, broad, np.linalg.cholesky(first.covariances[:-1]), 1 / np.sqrt(count + 1),
+                 1 / np.sqrt(count[:-1] + WORTH))  # fmt: skip

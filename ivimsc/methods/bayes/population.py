@@ -2,11 +2,11 @@
 
 Each voxel of a sample gets points of its own about its posterior (`posterior.kept_points_kernel`), with the ratio of
 likelihood to the density of the points. The likelihood of the population is then a sum over these points
-for any mixture, and expectation and maximisation (EM) climbs it, made faster by squared extrapolation (Varadhan and Roland,
-doi:10.1111/j.1467-9469.2007.00585.x). Points of one voxel are not those of another, so that no component can shrink onto
-a few shared draws. When EM has converged, the points are renewed under the mixture found, twice.
-A sum over few points favours the mixture that they were made for: where the data tell little, such as D* of the brain,
-that holds the mixture back near the broad prior, from which the first points come.
+for any mixture, and a quasi-Newton search (L-BFGS) finds the likeliest. Expectation and maximisation would stop long before:
+where one voxel tells little, such as D* of the brain, it takes thousands of steps. Points of one voxel are not those of
+another, so that no component can shrink onto a few shared draws.
+A sum over few points favours the mixture that they were made for. So the points are made anew under the mixture found, and
+there are more of them, for a second search.
 
 Every component has a proper prior (inverse Wishart for its covariance, normal for its mean), so that there is an optimum
 to converge to: one tissue, with the spread that tissues have, unless the data say otherwise. One more component is fixed:
@@ -18,12 +18,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from ivimsc.compiling import SUM_JIT
 from ivimsc.device.launch import Launch, run_blocks
 from ivimsc.methods.bayes.draws import make_proposal, prior_draws
 from ivimsc.methods.bayes.likelihood import NoiseModel
-from ivimsc.methods.bayes.mixture import BROAD, TISSUE, WORTH, Mixture, extrapolated, log_penalty, maximise, shares
+from ivimsc.methods.bayes.mixture import BROAD, MOMENTS, TISSUE, WORTH, Mixture, chart, log_penalty, shares
 from ivimsc.methods.bayes.posterior import Kept, kept_points_kernel
 from ivimsc.methods.bayes.priors import Prior, gaussian_prior
 from ivimsc.methods.bayes.problem import Problem, Sampling
@@ -34,31 +35,27 @@ __all__ = ["Population", "learn_population", "mixture_prior", "variance_left"]
 
 ZERO, ONE = np.float32(0), np.float32(1)
 BLOCK = 64  # voxels whose sums are made together: fixed, so that threads cannot change the order of a sum
-COMPONENTS = 12
-MOMENTS = 10  # sums of a component: its weight, and its first and second moments
-DRAWS, POINTS, KEPT = 2048, 512, 256  # shared draws; points of a local round; points that are kept
+COMPONENTS = 20
+LEAST = 2e-3  # share of a component that goes on to the second search
+DRAWS, POINTS = 2048, 512  # shared draws; points of a local round
 WIDER, SHIFTS = np.float32(1.15), 8192  # the kept points lie wider than the posterior; places where they may begin
 TARGET, TEMPERED, ROUNDS = np.float32(150), np.float32(50), 4  # of the local rounds, as in `problem.Sampling`
-PARTS = 4, 1, 1  # every fourth voxel at first, then all: one set of points each
-MOST, TOLERANCE = 150, 0.5  # EM steps for one set of points; gain of the log-likelihood at which they have converged
+SEARCHES = (
+    (256, 0.5),
+    (512, 0.1),
+)  # points of a voxel; gain of the log-likelihood in a step at which a search has converged
+MOST, MEMORY = 400, 20  # evaluations in a search; steps that it remembers
+TOLD = 256  # points of a voxel that say whether the data tell a population
 NEAR_NOISE = 3.0  # noise SDs: where the Rician likelihood differs from the Gaussian one
 SCALE = np.array([0.5, 0.12, 0.5])  # by which the first components are told apart: about a posterior SD
 
 
 class Population(NamedTuple):
-    """The mixture; the EM steps taken; whether the last of them moved nothing any more."""
+    """The mixture; evaluations of its likelihood; whether the last search converged."""
 
     mixture: Mixture
     steps: int
     converged: bool
-
-
-class _Place(NamedTuple):
-    """A mixture, its sums, and the log of its likelihood times its prior."""
-
-    mixture: Mixture
-    sums: NDArray[np.float64]
-    value: float
 
 
 @njit(**SUM_JIT, cache=True)
@@ -134,38 +131,34 @@ def _sums(kept: Kept, mixture: Mixture, launch: Launch) -> tuple[NDArray[np.floa
     return sums.sum(0), float(told.sum())
 
 
-def _climb(kept: Kept, mixture: Mixture, broad: Mixture, launch: Launch) -> Population:
-    """EM with squared extrapolation until it has converged."""
+def _search(kept: Kept, first: Mixture, broad: Mixture, tolerance: float, launch: Launch) -> Population:
+    """The likeliest mixture for these points, by L-BFGS; it has converged when a step gains less than `tolerance`."""
+    about = chart(first, broad, len(kept.t))
 
-    def look(some: Mixture) -> _Place:
-        sums, value = _sums(kept, some, launch)
-        return _Place(some, sums, value + log_penalty(some, broad))
+    def value_and_slope(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        mixture = about.mixture(x)
+        sums, value = _sums(kept, mixture, launch)
+        return -value - log_penalty(mixture, broad), -about.gradient(x, sums)
 
-    here, steps = look(mixture), 0
-    while steps < MOST:
-        one = look(maximise(here.sums, here.mixture, broad))
-        two = maximise(one.sums, one.mixture, broad)
-        there = look(extrapolated(here.mixture, one.mixture, two, broad))
-        steps += 3
-        if not there.value >= one.value:
-            there, steps = look(two), steps + 1
-        gain, here = there.value - here.value, there
-        if gain < TOLERANCE:
-            return Population(here.mixture, steps, True)
-    return Population(here.mixture, steps, False)
+    limits = about.limits
+    begin, _ = value_and_slope(np.zeros(len(limits)))
+    best = minimize(value_and_slope, np.zeros(len(limits)), jac=True, method="L-BFGS-B", bounds=limits, options={
+        "maxcor": MEMORY, "maxfun": MOST, "maxiter": MOST, "ftol": tolerance / abs(begin), "gtol": 0})  # fmt: skip
+    return Population(about.mixture(best.x), best.nfev, bool(best.success))
 
 
-def _keep_points(noise: NoiseModel, signals: NDArray[np.float32], prior: Prior, seed: int, launch: Launch) -> Kept:
-    """Points of all voxels. The Rician likelihood is for voxels near the noise: its points carry the noise of their S0."""
+def _keep_points(noise: NoiseModel, signals: NDArray[np.float32], prior: Prior, number: int, seed: int,
+                 launch: Launch) -> Kept:  # fmt: skip
+    """So many points of each voxel. The Rician likelihood is for voxels near the noise: its points carry the noise of their S0."""
     limits = Sampling(TARGET, ZERO, ROUNDS, TEMPERED, 1, seed, wider=WIDER)
-    draws, kept_proposal = prior_draws(noise, prior, DRAWS, seed), make_proposal(KEPT, 4, SHIFTS)
-    kept = Kept(np.empty((len(signals), 3, KEPT), np.float32), np.empty((len(signals), KEPT), np.float32))
+    draws, kept_proposal = prior_draws(noise, prior, DRAWS, seed), make_proposal(number, 4, SHIFTS)
+    kept = Kept(np.empty((len(signals), 3, number), np.float32), np.empty((len(signals), number), np.float32))
     low = signals.min(1) < NEAR_NOISE * noise.sigma
     for rician in (False, True):
         which = np.flatnonzero((low & noise.rician) == rician)
         some, scale = np.ascontiguousarray(signals[which]), np.empty(len(which), np.float32)
         scales(some, scale)
-        part = Kept(np.empty((len(which), 3, KEPT), np.float32), np.empty((len(which), KEPT), np.float32))
+        part = Kept(np.empty((len(which), 3, number), np.float32), np.empty((len(which), number), np.float32))
         problem = Problem(noise._replace(rician=rician), prior, draws, make_proposal(POINTS, 1, SHIFTS), limits)
         run_blocks(launch, kept_points_kernel, len(which), some, scale, problem, kept_proposal, part, block=BLOCK)
         kept.t[which], kept.log_ratio[which] = part
@@ -208,11 +201,17 @@ def _first_mixture(kept: Kept, broad: Mixture, seed: int) -> Mixture:
     return Mixture(shares(count), np.append(means, broad.means, 0), np.append(covariances, broad.covariances, 0))
 
 
+def _without_small(mixture: Mixture) -> Mixture:
+    some = mixture.weights > LEAST
+    weights, means, covariances = (part[some] for part in mixture)
+    return Mixture(shares(weights), means, covariances)
+
+
 def variance_left(
     signals: NDArray[np.float32], noise: NoiseModel, broad: Mixture, bounds: NDArray, launch: Launch
 ) -> float:
     """The part of the broad prior's variance of ln D that the data leave, on average over the voxels: 1 tells nothing."""
-    kept = _keep_points(noise, signals, mixture_prior(broad, bounds), 0, launch)
+    kept = _keep_points(noise, signals, mixture_prior(broad, bounds), TOLD, 0, launch)
     w, x = _posterior_weights(kept, broad), kept.t[:, 1].astype(np.float64)
     mean = (w * x).sum(1)
     return float(np.mean((w * x * x).sum(1) - mean * mean) / broad.covariances[0, 1, 1])
@@ -231,11 +230,10 @@ def learn_population(signals: NDArray[np.float32], noise: NoiseModel, broad: Mix
     seed : shifts the points
     launch : its threads
     """
-    mixture, steps, converged = broad, 0, False
-    for k, part in enumerate(PARTS):
-        some = np.ascontiguousarray(signals[k % part :: part]) if len(signals) > 1000 else signals
-        kept = _keep_points(noise, some, mixture_prior(mixture, bounds), seed + k, launch)
-        mixture = _first_mixture(kept, broad, seed) if k == 0 else mixture
-        mixture, more, converged = _climb(kept, mixture, broad, launch)
-        steps += more
-    return Population(mixture, steps, converged)
+    found = Population(broad, 0, False)
+    for k, (number, tolerance) in enumerate(SEARCHES):
+        kept = _keep_points(noise, signals, mixture_prior(found.mixture, bounds), number, seed + k, launch)
+        first = _without_small(found.mixture) if k else _first_mixture(kept, broad, seed)
+        more = _search(kept, first, broad, tolerance, launch)
+        found = more._replace(steps=found.steps + more.steps)
+    return found

@@ -172,7 +172,7 @@ def _population(sample: Sample, rician: bool, bvalues: NDArray[np.float64], opti
     ended = "" if found.converged else ", which had not converged"
     prior = mixture_prior(found.mixture, bounds)
     main = _describe(mixture_prior(_largest(found.mixture), bounds)).removeprefix("shrinkage, ")
-    return prior, (f"the population of {len(sample.signals)} voxels, {len(prior.constants)} Gaussians in {found.steps} EM steps"
+    return prior, (f"the population of {len(sample.signals)} voxels, {len(prior.constants)} Gaussians in {found.steps} steps"
                    f"{ended}; the largest: {main}")  # fmt: skip
 
 

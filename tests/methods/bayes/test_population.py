@@ -71,7 +71,7 @@ def test_intervals_hold_also_in_rare_tissue(several):
 
 def test_the_notes_tell_the_population_and_that_it_converged(several):
     prior = several[3].notes[0]
-    assert prior.startswith("prior: the population of 8000 voxels") and "EM steps" in prior
+    assert prior.startswith("prior: the population of 8000 voxels") and "Gaussians in" in prior
     assert "not converged" not in prior
 
 
