@@ -3,10 +3,11 @@
 The idea. With three unknowns (S0, and if wanted σ, integrate out in closed form) a posterior needs no Markov chain:
 weighted draws of the prior, shared by all voxels, are exact up to a known Monte-Carlo error, and where the data are so
 sharp that few draws carry weight, local draws follow (`posterior`). The posterior mean has the smallest mean
-squared error of all estimators, if the prior is the true one. `shrinkage` takes the prior from the data themselves
-(`shrinkage`), after Orton et al.: that needs no training and comes close to the bound.
+squared error of all estimators, if the prior is the true one. `population`, the default, takes the prior from the data themselves
+(`population`), as Orton et al. do, but for any number of tissues: that needs no training and comes close to the bound.
 
-Priors: ``shrinkage`` (Gaussian over logit f, ln D, ln D* of the region, or a mixture: components), ``uniform``,
+Priors: ``population`` (a mixture of Gaussians over logit f, ln D, ln D* that the data choose; where fewer than 100 voxels
+or a poor protocol do not tell it, the broad log-normal `fixed_priors.BROAD_PRIOR`), ``shrinkage`` (Gaussian over logit f, ln D, ln D* of the region, or a mixture: components), ``uniform``,
 ``reciprocal`` (uniform in f, 1 / x in D and D*), ``lognormal`` (logit-normal f), or the truth of a voxel store.
 """
 
@@ -25,7 +26,8 @@ from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.methods import Inputs, VoxelSource
 from ivimsc.methods.bayes import rows
-from ivimsc.methods.bayes.draws import empirical_draws, make_proposal, prior_draws
+from ivimsc.methods.bayes.draws import SHIFTS, empirical_draws, make_proposal, prior_draws
+from ivimsc.methods.bayes.fixed_priors import bounds_of
 from ivimsc.methods.bayes.likelihood import NoiseModel
 from ivimsc.methods.bayes.posterior import posteriors
 from ivimsc.methods.bayes.prior_and_noise import learn, read_sample
@@ -36,11 +38,13 @@ from ivimsc.physics.protocol import B0_LIMIT, require_distinct
 TITLE = "Bayesian: posterior mean, SD and maximum"
 SOURCE = "Orton et al., Magn. Reson. Med. 71:411 (2014) for the shrinkage prior; self-normalised importance sampling"
 
-PRIORS = ("shrinkage", "uniform", "reciprocal", "lognormal")
+PRIORS = ("population", "shrinkage", "uniform", "reciprocal", "lognormal")
+LIKELIHOODS = ("auto", "gaussian", "rician")
 ROUNDS = 6  # most local rounds
 DRAWS = 4096  # of the prior, shared by all voxels
 EMPIRICAL = 65536  # most draws taken from a store's truth
 FEWEST = 256  # fewest voxels with truth that a prior is taken from
+FEW, SOON = 64, 2048  # up to so many voxels, their points may begin at fewer places, which are made in less time
 MISFIT = 10.0  # median residual in noise SDs from which the prior is said to exclude the data
 
 
@@ -49,9 +53,11 @@ class Options:
     """Options of bayes."""
 
     prior: str = field(
-        default="shrinkage", metadata={"help": f"{', '.join(PRIORS)}, or a voxel store (.h5) with truth"}
+        default="population", metadata={"help": f"{', '.join(PRIORS)}, or a voxel store (.h5) with truth"}
     )
-    likelihood: str = field(default="gaussian", metadata={"help": "gaussian or rician"})
+    likelihood: str = field(
+        default="auto", metadata={"help": "gaussian, rician, or auto: rician where the largest b-values near the noise"}
+    )
     sigma: float | str = field(
         default="estimate", metadata={"help": "noise SD: a number, estimate (one for all voxels), or marginal"}
     )
@@ -78,7 +84,7 @@ class Options:
     def __post_init__(self) -> None:
         _expect(self.prior in PRIORS or self.prior.endswith(".h5"), "prior", self.prior,
                 f"{', '.join(PRIORS)} or a voxel store (.h5)")  # fmt: skip
-        _expect(self.likelihood in ("gaussian", "rician"), "likelihood", self.likelihood, "gaussian or rician")
+        _expect(self.likelihood in LIKELIHOODS, "likelihood", self.likelihood, ", ".join(LIKELIHOODS))
         self._check_sigma()
         _expect(self.s0 is None or 0 < self.s0 < np.inf, "s0", self.s0, "a number > 0 or none")
         self._check_medians()
@@ -90,7 +96,7 @@ class Options:
     def _check_sigma(self) -> None:
         if isinstance(self.sigma, str):
             _expect(self.sigma in ("estimate", "marginal"), "sigma", self.sigma, "a number > 0, estimate or marginal")
-            _expect(self.sigma != "marginal" or self.likelihood == "gaussian", "sigma", self.sigma,
+            _expect(self.sigma != "marginal" or self.likelihood != "rician", "sigma", self.sigma,
                     "a number or estimate with the rician likelihood")  # fmt: skip
         else:
             _expect(0 < self.sigma < np.inf, "sigma", self.sigma, "a number > 0, estimate or marginal")
@@ -188,15 +194,23 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
     truth = None if inputs is None else inputs.files.get("prior")
     theta = None if options.truth_from is None else _empirical(truth, options)
     sample, unit = read_sample(voxels)
-    prior, sigma, notes = learn(sample, unit, theta, np.asarray(voxels.bvalues), options, launch)
-    noise = NoiseModel((voxels.bvalues * 1e-3).astype(np.float32), np.float32(options.s0 or 0), np.float32(sigma),
-                       options.likelihood == "rician")  # fmt: skip
+    prior, sigma, rician, notes = learn(sample, unit, theta, np.asarray(voxels.bvalues), options, launch, inputs)
+    noise = NoiseModel(
+        (voxels.bvalues * 1e-3).astype(np.float32), np.float32(options.s0 or 0), np.float32(sigma), rician
+    )
     if theta is None:
         draws = prior_draws(noise, prior, options.draws or DRAWS, options.seed)
     else:
         draws = empirical_draws(noise, theta, options.seed)
-    proposal = make_proposal(options.points, options.seed + 1)
-    problem = Problem(noise, prior, draws, proposal, sampling(ROUNDS if theta is None else 0, options.seed))
+    shifts = SHIFTS if len(voxels) > FEW else SOON
+    proposal = make_proposal(options.points, options.seed + 1, shifts)
+    problem = Problem(
+        noise,
+        prior,
+        draws,
+        proposal,
+        sampling(ROUNDS if theta is None else 0, options.seed, None if theta is not None else bounds_of(options)),
+    )
     fitter = Fitter(problem, launch, [*notes, *_notes_on_s0(voxels.bvalues, options)])
     if sigma > 0 and not isinstance(options.sigma, str):
         _check_reach(fitter, sample, options)

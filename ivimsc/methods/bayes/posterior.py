@@ -12,6 +12,7 @@
 Everything depends on the voxel, its number and the point sets alone. All loops run over points, so that they vectorise.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -29,9 +30,9 @@ from ivimsc.methods.bayes.weighted_points import cholesky, moments, place, shift
 from ivimsc.numerics.ending import BAD_SIGNAL
 from ivimsc.numerics.scaling import scales
 
-__all__ = ["CLIMBS", "HALVINGS", "SHRINK", "posterior_kernel", "posteriors"]
+__all__ = ["CLIMBS", "HALVINGS", "SHRINK", "Kept", "kept_points_kernel", "posterior_kernel", "posteriors"]
 
-ZERO, ONE = np.float32(0), np.float32(1)
+ZERO, ONE, OUTSIDE = np.float32(0), np.float32(1), np.float32(-1e29)  # the last: beyond the limits of a prior
 HALVINGS = 12  # of the exponent, when too few draws carry weight
 SHRINK = np.float32(0.45)  # of the search for the maximum, per round
 CLIMBS = 7  # 0.45^7 = 0.004 posterior SD
@@ -66,6 +67,13 @@ class Scratch(NamedTuple):
     climb: Points
     nowhere: Spread
     state: State
+
+
+class Kept(NamedTuple):
+    """Points of each voxel, to keep: t (voxel, 3, n), and log (likelihood / density of the points) (voxel, n)."""
+
+    t: NDArray[np.float32]
+    log_ratio: NDArray[np.float32]
 
 
 @njit(**JIT)
@@ -234,7 +242,35 @@ def posterior_kernel(start, stop, first, signals, scale, targets, problem, resul
         if local:
             begin = _rounds(y, first + v, noise, problem, scratch, found, targets[v], results.below[v])
             _climb(y, noise, problem, begin, scratch, found)
-        finish(signals, v, scale[v], problem.noise.b, problem.sampling.least, found, results.values, results.outcome)
+        finish(signals, v, scale[v], problem.noise.b, problem.sampling, found, results.values, results.outcome)
+
+
+@njit(**KERNEL)
+def kept_points_kernel(start, stop, signals, scale, problem, proposal, kept):
+    """Points about the posteriors of the voxels start..stop of signals (voxel, b), all of them good, into `kept`.
+
+    `proposal` gives the points that are kept; the other arguments are those of `posterior_kernel`.
+    """
+    scratch, points = _scratch(problem, signals.shape[1]), _points(proposal.n, signals.shape[1])
+    found, y = np.zeros(rows.ROWS, np.float32), np.zeros(signals.shape[1], np.float32)
+    target, below, state = np.zeros(0, np.float32), np.zeros(3, np.float32), scratch.state
+    for v in range(start, stop):
+        for i in range(len(y)):
+            y[i] = signals[v, i] / scale[v]
+        noise = scaled(problem.noise, scale[v])
+        sampled = NoiseModel(noise.b, noise.s0, noise.sigma, False)
+        _global(y, sampled, problem.draws, scratch.shared, state, found, target, below)
+        _rounds(y, v, noise, problem, scratch, found, target, below)
+        begin = shift(proposal, problem.sampling.seed, v, problem.sampling.rounds)
+        end = begin + proposal.n
+        place(proposal, begin, state.mean, state.root, problem.sampling.wider, points.t)
+        spread = Spread(proposal.spread.x[begin:end], proposal.spread.minus_log_density[begin:end])
+        _evaluate(y, noise, problem.prior, found[rows.S0], spread, points)
+        kept.t[v] = points.t
+        volume = np.float32(math.log(state.root[0, 0] * state.root[1, 1] * state.root[2, 2]))
+        for m in range(proposal.n):
+            value = points.terms.log_w[m] + proposal.minus_log_density[begin + m] + volume
+            kept.log_ratio[v, m] = value if points.density[m] > OUTSIDE else OUTSIDE
 
 
 def posteriors(problem: Problem, signals: NDArray[np.float32], launch: Launch, first: int = 0,
