@@ -63,7 +63,6 @@ class Chart(NamedTuple):
     @property
     def limits(self) -> NDArray[np.float64]:
         """Bounds (n, 2) of x: a mean may move by `near` spreads, and the log of a share or a spread by half of that."""
-        free = len(self.root)
         half = min(self.near / 2, FARTHEST)
         inner = np.where(LOWER[0] == LOWER[1], half, self.near) / self.step[:, None]
         means = np.repeat(self.near / self.step, 3)
