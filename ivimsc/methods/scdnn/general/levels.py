@@ -76,9 +76,8 @@ def require_protocol(bvalues: NDArray[np.float64], source: str) -> list[str]:
         f"the largest b-value, {largest:g} s/mm², is below {LAST:g}..{END:g}": largest * ROOM_B < LAST,
         f"{n} b-values are more than {FEWEST} to {MOST}": n > MOST,
     }
-    return [
-        f"{words}, which the model was trained for: voxels have outcome 7" for words, holds in found.items() if holds
-    ]
+    advice = "all voxels have outcome 7: do not use their values, and fit by a method without training, such as nlls"
+    return [f"warning: {words}, which the model was trained for; {advice}" for words, holds in found.items() if holds]
 
 
 def rough_scale(y: NDArray[np.float32]) -> NDArray[np.float64]:
