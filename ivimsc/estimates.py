@@ -54,8 +54,9 @@ class Estimates:
     """Parameter estimates of one fit; every array has the shape of the signals without the b axis.
 
     S0, rmse in units of the signal; f, fstd without unit; D, Dstar, dstd, dstarstd in mm²/s; outcome: `Outcome` codes;
-    the others as `FIELDS` says; notes: what was chosen, in sentences. Fields that a method does not have are None; S0, rmse and outcome are always there. A
-    voxel that could not be fitted holds NaN and its outcome.
+    the others as `FIELDS` says; notes: what was chosen, in sentences. Fields that a method does not have are None; S0, rmse and
+    outcome are always there. A voxel that could not be fitted holds NaN and its outcome. `spread` goes into no file: rmse with
+    each residual times the root of the number of images behind its signal; None where each is one image.
     """
 
     S0: NDArray
@@ -76,6 +77,7 @@ class Estimates:
     dstarmap: NDArray | None = None
     chi2: NDArray | None = None
     spectrum: Spectrum | None = None
+    spread: NDArray | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -34,7 +34,7 @@ _SENTENCES = {
     Outcome.OUTSIDE: "outside the mask",
     Outcome.CONVERGED: "converged",
     Outcome.AT_BOUND: "at a bound of f, D or D*",
-    Outcome.ITERATION_LIMIT: "stopped at the iteration limit, or too few draws",
+    Outcome.ITERATION_LIMIT: "stopped short: at the iteration limit, with too few draws, or off a signal that a better curve explains",
     Outcome.DSTAR_UNIDENTIFIABLE: "D* not identifiable: f is about 0, or D* about D, within 1.96 standard errors",
     Outcome.BAD_SIGNAL: "bad signal: NaN, Inf, S0 <= 0 or all zero; not fitted",
     Outcome.GAP: "duality gap above the tolerance",

@@ -38,7 +38,7 @@ def fit_signals(
     method : name of the method, one of `ivimsc.methods.METHODS`
     device : "cpu", "cuda", "cuda:1" and so on, or "auto"; default: where the signals are
     threads : CPU threads; default: all cores
-    options : the method's options, as for ``ivimsc fit --set``
+    options : the method's options, as for ``ivimsc fit --set``; sigma may be an array (…), the noise SD of every voxel
 
     Returns
     -------
@@ -69,13 +69,30 @@ def fit_signals(
         raise InputError(f"signals: found shape {shape}, expected (…, {len(protocol.shell)}), one per b-value")
     rows, notes = _rows(array, protocol, launch)
     voxels = Voxels(rows, protocol.bvalues, attrs={"notes": notes}, repeats=protocol.repeats)
-    prepared = prepare(record, options, voxels, launch)
+    prepared = prepare(record, _with_flat_sigma(options, array), voxels, launch)
     told = len(prepared.fitter.launch.notes)
     estimates = prepared.fit(voxels.signals).reshape(shape[:-1])
     late = prepared.fitter.launch.notes[told:]
     for note in [*notes, *late, *(note for note in prepared.notes if note.startswith("warning: "))]:
         warnings.warn(note.removeprefix("warning: "), stacklevel=2)
     return replace(estimates, notes=(*protocol.notes, *prepared.notes, *late))
+
+
+def _with_flat_sigma(options: dict[str, Any], signals: Any) -> dict[str, Any]:
+    """The options, with sigma (voxel,) where it is an array that fits the signals (…, b)."""
+    sigma, shape = options.get("sigma"), tuple(signals.shape)[:-1]
+    if isinstance(sigma, str) or np.ndim(sigma) == 0:
+        return options
+    if is_on_gpu(signals):
+        raise InputError(
+            "option sigma: found an array for signals on a GPU, expected the signals in host memory, or a number"
+        )
+    try:
+        return {**options, "sigma": np.broadcast_to(sigma, shape).ravel()}
+    except ValueError:
+        raise InputError(
+            f"option sigma: found an array of shape {np.shape(sigma)}, expected {shape}, one per voxel"
+        ) from None
 
 
 def _with_nan(signals: ArrayLike) -> NDArray:

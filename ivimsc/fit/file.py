@@ -181,7 +181,7 @@ def _prepare(job: FitJob, voxels: Any) -> _Ready:
     launch = choose_device(job.device, job.threads, method.name, method.on_cuda)
     chosen = voxels if job.bvalues is None else SelectedVoxels(voxels, job.bvalues)
     prepared = prepare(method, job.settings, chosen, launch)
-    header = PartFile.header(chosen, method.name, {**vars(prepared.options), **prepared.fitter.identity})
+    header = PartFile.header(chosen, method.name, prepared.identity)
     return _Ready(chosen, prepared, header)
 
 

@@ -177,7 +177,7 @@ class TestFile:
         out = tmp_path / "out"
         done = fit_file(FitJob(store, "nlls", out, maps=False))
         before = done.store.read_bytes()
-        assert len(fit_file(FitJob(store, "nlls", out, resume=True)).maps) == 9
+        assert len(fit_file(FitJob(store, "nlls", out, resume=True)).maps) == 10
         assert done.store.read_bytes() == before
         with pytest.raises(InputError, match="another fit.*options differ"):
             fit_file(FitJob(store, "nlls", out, resume=True, settings={"max_iterations": "7"}))

@@ -74,11 +74,11 @@ class Projection:
     context: NDArray[np.float64]
 
     @staticmethod
-    def of(basis: Basis, b: NDArray, sigma: float) -> "Projection":
-        """For b-values b (b,) [ms/µm²] and noise SD `sigma`, over S0."""
-        psi = basis.at(b)
-        project = np.linalg.solve(psi @ psi.T + sigma**2 * np.eye(len(b)), psi).T
-        information = np.eye(psi.shape[1]) + psi.T @ psi / sigma**2  # its inverse is E
+    def of(basis: Basis, b: NDArray, sigma: ArrayLike) -> "Projection":
+        """For b-values b (b,) [ms/µm²] and noise SD `sigma`, over S0: a number, or one for each b-value (b,)."""
+        psi, variance = basis.at(b), np.broadcast_to(np.square(sigma), len(b))
+        project = np.linalg.solve(psi @ psi.T + np.diag(variance), psi).T
+        information = np.eye(psi.shape[1]) + (psi.T / variance) @ psi  # its inverse is E
         values, vectors = np.linalg.eigh(information)
         logarithm = -(vectors * np.log(values)) @ vectors.T
         return Projection(psi, project, project @ psi, logarithm[np.triu_indices(len(logarithm))])
