@@ -125,7 +125,7 @@ def _write_volumes(store: EstimateStore, fields: list[Field], paths: list[Path])
     size = math.prod(store.geometry.shape)
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(_THREADS))
-        files = [stack.enter_context(open(path, "xb")) for path in paths]
+        files = [stack.enter_context(open(path, "wb")) for path in paths]
         types = [store.dtype_of(field.key) for field in fields]
         streams = [
             stack.enter_context(volume_stream(file, store.geometry.shape, dtype, store.geometry))

@@ -195,10 +195,10 @@ class TestRefused:
         assert not list(tmp_path.iterdir())
 
     def test_a_second_training_of_the_same_model(self, store, tmp_path):
-        from ivimsc.training.lock import alone
+        from ivimsc.files import alone
 
         wanted = job(store, tmp_path / "m.safetensors", "mlp", epochs=1)
-        with alone(wanted.lock, wanted.out), pytest.raises(InputError, match="another training that writes it"):
+        with alone(wanted.lock, wanted.out), pytest.raises(InputError, match="another process that writes it"):
             train_file(wanted)
         assert not list(tmp_path.iterdir())
 

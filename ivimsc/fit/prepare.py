@@ -11,10 +11,10 @@ from ivimsc.device.launch import Launch
 from ivimsc.device.verdict import mark_misfits
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
-from ivimsc.fit.inputs import inputs_of
+from ivimsc.fit.inputs import identity_of, inputs_of
 from ivimsc.fit.noise import FEWEST, NoiseLevel, measure_noise
 from ivimsc.fitter import Fitter
-from ivimsc.methods import Method, make_options
+from ivimsc.methods import Inputs, Method, make_options
 from ivimsc.voxels import VoxelSource
 
 __all__ = ["Prepared", "prepare"]
@@ -54,12 +54,18 @@ class Prepared(NamedTuple):
     options : of the method
     notes : what is told of the data, the device, the method's choices and the noise
     limit : mean square of residuals beyond which a voxel is a misfit [unit of the signal, squared]; inf: not judged
+    inputs : what the method was given beside its options and the voxels
     """
 
     fitter: Fitter
     options: Any
     notes: list[str]
     limit: float
+    inputs: Inputs
+
+    def identity(self) -> dict[str, Any]:
+        """All that the results depend on beside the voxels: options, and checksums of the files that they name."""
+        return {**vars(self.options), **identity_of(self.inputs), **self.fitter.identity}
 
     def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
         """Fit some voxels (see `Fitter.fit`), and mark those that the model does not explain."""
@@ -84,7 +90,8 @@ def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, la
     """
     module, noise = method.load(), Noise(voxels, launch)
     options = make_options(module, settings)
-    fitter = module.prepare(voxels, options, launch, inputs_of(method, options, lambda: noise.level().of_signals))
+    inputs = inputs_of(method, options, lambda: noise.level().of_signals)
+    fitter = module.prepare(voxels, options, launch, inputs)
     given = getattr(options, "sigma", None)
     level = noise.known()
     notes = [*voxels.attrs.get("notes", []), *fitter.launch.notes, *fitter.notes]
@@ -93,7 +100,7 @@ def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, la
     else:
         sigma = 0.0 if level is None else level.sigma
         notes += [] if level is None else [level.sentence()]
-    return Prepared(fitter, options, notes, _limit(sigma, np.asarray(voxels.weights, np.float64)))
+    return Prepared(fitter, options, notes, _limit(sigma, np.asarray(voxels.weights, np.float64)), inputs)
 
 
 def _limit(sigma: float, weights: NDArray[np.float64]) -> float:
