@@ -103,7 +103,7 @@ def alone(path: Path, target: Path) -> Iterator[None]:
         if another process holds it, if it is a link, and if it cannot be made
     """
     with told(path):
-        lock = claim(path, target)
+        lock = claim(path, target, unfinished=True)
     try:
         yield
     finally:

@@ -19,10 +19,13 @@ try:
 except ImportError:  # Windows has no advisory locks
     fcntl = None
 
-__all__ = ["Claim", "claim", "claim_new", "no_links", "open_plain"]
+__all__ = ["Claim", "claim", "claim_new", "no_links", "open_plain", "remove_unfinished"]
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}  # what file systems without locks answer
+
+
+_unfinished: set[tuple[int, Path]] = set()  # (process, file) of the claims that end with their process
 
 
 class Claim(NamedTuple):
@@ -41,6 +44,7 @@ class Claim(NamedTuple):
 
     def free(self) -> None:
         """Close the file and free it."""
+        _unfinished.discard((os.getpid(), self.path))
         os.close(self.descriptor)
 
     def remove(self) -> None:
@@ -89,13 +93,14 @@ def no_links(path: str, flags: int) -> int:
     return os.open(path, flags | _NO_LINK, 0o666)
 
 
-def claim(path: Path, target: Path) -> Claim:
+def claim(path: Path, target: Path, unfinished: bool = False) -> Claim:
     """Open a file, or make it, for this process alone; what is in it stays.
 
     Parameters
     ----------
     path : the file
     target : what is made with it, for messages
+    unfinished : `remove_unfinished` removes it
 
     Raises
     ------
@@ -109,11 +114,21 @@ def claim(path: Path, target: Path) -> Claim:
         try:
             locked = _lock(file, target)
             if file.same():  # else its holder removed it before it was locked here
+                if unfinished:
+                    _unfinished.add((os.getpid(), path))
                 return file._replace(locked=locked)
         except BaseException:
             file.free()
             raise
         file.free()
+
+
+def remove_unfinished() -> None:
+    """Remove every file that this process claimed as unfinished and has not given its final name: it is about to end."""
+    for process, path in list(_unfinished):
+        if process == os.getpid():  # a child that was forked has a copy of this list
+            with suppress(OSError):
+                path.unlink()
 
 
 def claim_new(path: Path, target: Path) -> Claim:
@@ -141,6 +156,7 @@ def claim_new(path: Path, target: Path) -> Claim:
         try:
             locked = _lock(file, target)
             if file.same():
+                _unfinished.add((os.getpid(), path))
                 return file._replace(locked=locked)
         except BaseException:
             file.free()

@@ -9,11 +9,11 @@ from typing import Any
 
 from ivimsc.errors import InputError
 
-__all__ = ["cell", "finite_json", "one_line", "printable", "readable_name", "require_name"]
+__all__ = ["cell", "one_line", "printable", "readable_name", "require_name", "strict_json"]
 
 # control characters (what steers a terminal), marks that turn the direction of text, and halves of characters
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes for the beginning of a formula
+_FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes for the beginning of a formula
 _LONGEST = 150  # characters of a name that becomes part of a file name, whose limit is 255 bytes
 
 
@@ -23,13 +23,13 @@ def printable(text: str) -> str:
 
 
 def one_line(value: Any) -> str:
-    """A value as printable text on one line."""
-    return printable(" ".join(str(value).split()))
+    """A value as printable text on one line: line ends and tabs are written out too."""
+    return printable(str(value)).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def cell(text: Any) -> str:
     """A name for a table that spreadsheets open: one that they would take for a formula begins with an apostrophe."""
-    text = printable(str(text))
+    text = one_line(text)
     if not text.startswith(_FORMULA):
         return text
     try:
@@ -67,12 +67,14 @@ def require_name(name: Any, what: str, where: Any) -> str:
     return name
 
 
-def finite_json(value: Any) -> Any:
-    """A value as strict JSON has it: NaN and Inf, which JSON does not know, become null."""
+def strict_json(value: Any) -> Any:
+    """A value as strict JSON in UTF-8 has it: NaN and Inf become null, and what is no character is written out."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): finite_json(item) for key, item in value.items()}
+        return {strict_json(str(key)): strict_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite_json(item) for item in value]
+        return [strict_json(item) for item in value]
     return value

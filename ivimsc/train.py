@@ -167,13 +167,15 @@ def _train(job: TrainJob, plan: Any, device: Any, progress: Callable | None, say
         with told(job.checkpoint):
             job.checkpoint.unlink(missing_ok=True)
     fingerprint = json.dumps([job.name, plan.about, __version__], sort_keys=True)
-    log = event_writer(job.tensorboard)
+    with told(job.tensorboard or job.out):
+        log = event_writer(job.tensorboard)
 
     def report(done: int, total: int, values: dict[str, float]) -> None:
         say(f"epoch {done} of {total}: loss {values['train']:.5g}, validation {values['validation']:.5g}, {values['seconds']:.1f} s")  # fmt: skip
         if log:
-            for name in ("train", "validation", "rate"):
-                log.add_scalar(name, values[name], done)
+            with told(job.tensorboard):  # its files are written by a thread of its own, which tells of a full disk late
+                for name in ("train", "validation", "rate"):
+                    log.add_scalar(name, values[name], done)
         if progress:
             progress(done, total)
 
@@ -185,7 +187,8 @@ def _train(job: TrainJob, plan: Any, device: Any, progress: Callable | None, say
         return loop.train(network, plan.loss, *parts, plan.schedule, job.seed, *keep, report)
     finally:
         if log:
-            log.close()
+            with told(job.tensorboard):
+                log.close()
 
 
 def read_data(stores: Sequence[Path], bvalues: NDArray | None, supervised: bool) -> Data:

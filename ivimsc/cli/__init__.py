@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from ivimsc import __version__
 from ivimsc.cli import compare, demo, dictionary, fit, info, paper, register, simulate, stores, train
+from ivimsc.cli.stopping import stoppable
 from ivimsc.cli.streams import patient_streams
 from ivimsc.cli.words import error_in_options
 from ivimsc.errors import InputError, IvimscError
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     the exit code, see the module
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    with patient_streams() as failed:
+    with patient_streams() as failed, stoppable():
         code = _run(words)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

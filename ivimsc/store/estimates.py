@@ -15,6 +15,7 @@ from ivimsc.estimates import FIELDS, REQUIRED, Estimates, Spectrum
 from ivimsc.files import FailSafeFile
 from ivimsc.store.hdf5 import BLOCK, ESTIMATES, File, Store, checked, column, created, describe
 from ivimsc.store.journal import Journal, discard, to_json
+from ivimsc.text import require_name
 
 __all__ = ["EstimateStore", "PartFile", "StoredDictionary"]
 
@@ -42,7 +43,8 @@ class EstimateStore(Store):
         missing = [key for key in REQUIRED if key not in self._fields]
         if missing:
             raise InputError(f"{self.path}: found no estimates/{missing[0]}, expected {', '.join(REQUIRED)}")
-        self.method, self.device = str(attributes["method"]), str(attributes["device"])
+        self.method = require_name(str(attributes["method"]), "method", self.path)  # names of maps are made of it
+        self.device = str(attributes["device"])
         self.options: dict[str, Any] = json.loads(attributes["options"])
         self.notes: list[str] = json.loads(attributes["notes"])
         self.threads, self.seconds = int(attributes["threads"]), float(attributes["seconds"])

@@ -202,7 +202,7 @@ class Journal:
             return None, len(line)
 
     def _add_line(self, value: Any) -> None:
-        text = to_json(value).encode()
+        text = to_json(value).encode("utf-8", "surrogatepass")  # file names that are no UTF-8
         checksum = _checksum(text, self._sum)
         self._lines.seek(0, os.SEEK_END)
         _write(self._lines, checksum + b" " + text + b"\n")
