@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     with patient_streams() as failed, stoppable():
         code = _run(words)
+        _tell_cache(words)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         return _tell("; ".join(failed), 1) if failed and code == 0 else code
@@ -98,6 +99,13 @@ def _usage(error: Exception) -> str:
         known = [name for parameter in shown for name in parameter.opts if name.startswith("--")]
         return f"{context.info_name}: found option {error.option_name}, expected one of {', '.join(known)}"
     return f"{context.info_name}: {message}; `{context.command_path} --help` tells more"
+
+
+def _tell_cache(words: Sequence[str]) -> None:
+    """A note where the kernels that this command compiled cannot be kept as usual."""
+    cache = sys.modules.get("ivimsc.compiling.cache")
+    if cache and "info" not in words and (note := cache.cache_note()):
+        print(f"ivimsc: note: {note}", file=sys.stderr)
 
 
 def _tell(message: str, code: int) -> int:

@@ -47,7 +47,7 @@ def info(
     print(
         f"GPU:      {listed or f'not usable: {reason}'}; CUDA kernels: {', '.join(['simulate', *(m.name for m in METHODS.values() if m.on_cuda)])}"
     )
-    print(f"cache:    {numba.config.CACHE_DIR or 'compiled kernels are kept in __pycache__ beside the package'}")
+    print(f"cache:    {_cache()}")
     for extra, (packages, purpose) in EXTRAS.items():
         missing = [name for name in packages if _version(name) is None]
         state = "installed" if not missing else f"not installed ({', '.join(missing)}): pip install 'ivimsc[{extra}]'"
@@ -56,6 +56,15 @@ def info(
         module = load_method(name)
         print(f"method {name}: {module.TITLE} ({module.SOURCE})")
     return None
+
+
+def _cache() -> str:
+    from ivimsc.compiling.cache import cache_folder, cache_note
+
+    folder, kind = cache_folder()
+    return cache_note() or (
+        "compiled kernels are kept in __pycache__ beside the package" if kind == "package" else str(folder)
+    )
 
 
 def _version(name: str) -> str | None:
