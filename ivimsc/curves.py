@@ -17,6 +17,7 @@ from ivimsc.estimates import Estimates
 from ivimsc.files import make_folder, refuse_existing, told, written_whole
 from ivimsc.fit.arrays import fit_signals
 from ivimsc.outcome import Outcome
+from ivimsc.text import cell
 
 __all__ = ["Curves", "fit_curves", "read_curves"]
 
@@ -124,5 +125,5 @@ def fit_curves(
         writer.writerow(["name", *columns, "meaning"])
         for k, name in enumerate(curves.names):
             numbers = (f"{values[k]:.7g}" for values in columns.values())
-            writer.writerow([name, *numbers, Outcome(int(estimates.outcome[k])).sentence])
+            writer.writerow([cell(name), *numbers, Outcome(int(estimates.outcome[k])).sentence])
     return target, estimates

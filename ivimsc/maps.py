@@ -22,6 +22,7 @@ from ivimsc.files import make_folder, written_together
 from ivimsc.nifti import little_endian, volume_stream
 from ivimsc.outcome import Outcome
 from ivimsc.store import EstimateStore
+from ivimsc.text import strict_json
 
 __all__ = ["MAP_KEYS", "map_paths", "map_stem", "write_maps"]
 
@@ -76,7 +77,8 @@ def write_maps(
         texts = dict(zip(sidecars, (_about(field, store) for field in fields), strict=True)) | _folder(out)
         with written_together([*maps, *texts], force) as temporary:
             for path, text in zip(temporary[len(maps) :], texts.values(), strict=True):
-                path.write_text(json.dumps(text, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+                words = json.dumps(strict_json(text), indent=2, ensure_ascii=False, allow_nan=False)
+                path.write_text(words + "\n", encoding="utf-8")
             _write_volumes(store, fields, temporary[: len(maps)])
     return maps
 
@@ -125,7 +127,7 @@ def _write_volumes(store: EstimateStore, fields: list[Field], paths: list[Path])
     size = math.prod(store.geometry.shape)
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(_THREADS))
-        files = [stack.enter_context(open(path, "xb")) for path in paths]
+        files = [stack.enter_context(open(path, "wb")) for path in paths]
         types = [store.dtype_of(field.key) for field in fields]
         streams = [
             stack.enter_context(volume_stream(file, store.geometry.shape, dtype, store.geometry))

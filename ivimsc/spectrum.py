@@ -10,6 +10,7 @@ from ivimsc.errors import InputError
 from ivimsc.files import make_folder, refuse_existing, written_together
 from ivimsc.nifti import read_volume, require_same_place
 from ivimsc.store import EstimateStore, VoxelStore
+from ivimsc.text import cell, one_line
 
 __all__ = ["mean_spectra", "regions_of", "write_spectra"]
 
@@ -120,7 +121,7 @@ def write_spectra(estimates: Path, out: Path, labels: Path | None = None, force:
     with written_together(paths, force) as temporary:
         with open(temporary[0], "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["part", "diffusivity [mm²/s]", *spectra])
+            writer.writerow(["part", "diffusivity [mm²/s]", *map(cell, spectra)])
             rates = [("D", d) for d in dictionary.D] + [("D*", d) for d in dictionary.Dstar]
             for k, (part, rate) in enumerate(rates):
                 writer.writerow([part, f"{rate:.6g}", *(f"{values[k]:.6g}" for values in spectra.values())])
@@ -144,7 +145,7 @@ def _draw(spectra: dict[str, NDArray], d: NDArray, p: NDArray, path: Path) -> No
             row.stairs(np.histogram(rates, edges, weights=100 * heights)[0], edges, fill=True, color=colour, alpha=0.8, label=f"{label}: {100 * heights.sum():.0f} %")  # fmt: skip
         row.set_xscale("log")
         row.set_ylabel("% of S0 per bin", fontsize=8)
-        row.set_title(name, fontsize=9, loc="left")
+        row.set_title(one_line(name), fontsize=9, loc="left", parse_math=False)
         row.legend(frameon=False, fontsize=8, loc="upper right")
         bare(row)
     axes[-1, 0].set_xlabel("D, D* [µm²/ms]")

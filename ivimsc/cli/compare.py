@@ -1,8 +1,11 @@
 """``ivimsc compare``."""
 
+import sys
 from pathlib import Path
 
 import typer
+
+from ivimsc.text import one_line
 
 __all__ = ["register"]
 
@@ -57,29 +60,34 @@ def _show(comparison, tissues: bool) -> None:
     names = list(dict.fromkeys(row.tissue for row in rows))
     _table([row for row in rows if tissues or row.tissue == names[0]], ERRORS if comparison.rows else AGREEMENT)
     if len(names) > 1 and not tissues:
-        print(f"by tissue: --tissues, or the CSV file ({', '.join(names[1:])})")
+        print(f"by tissue: --tissues, or the CSV file ({', '.join(map(one_line, names[1:]))})")
 
 
 def _table(rows, columns: tuple[str, ...]) -> None:
     """One table per tissue and parameter."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
+    from ivimsc.cli.streams import steered
+
+    console = Console(file=steered(sys.stdout))
     if not console.is_terminal:
         console.width = 140  # a log file has no width to fit into
     for key in dict.fromkeys((row.tissue, row.parameter, row.unit) for row in rows):
         tissue, parameter, unit = key
         members = [row for row in rows if (row.tissue, row.parameter, row.unit) == key]
         table = Table(
-            title=f"{parameter} [{unit}], {tissue}, {members[0].voxels:,} voxels", title_justify="left", box=None
+            title=Text(one_line(f"{parameter} [{unit}], {tissue}, {members[0].voxels:,} voxels")),
+            title_justify="left",
+            box=None,
         )
         for column in columns:
             table.add_column(
                 column.replace("_", " "), justify="left" if column in ("method", "first", "second") else "right"
             )
         for row in members:
-            table.add_row(*(_cell(getattr(row, column)) for column in columns))
+            table.add_row(*(Text(one_line(_cell(getattr(row, column)))) for column in columns))
         console.print(table)
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import typer
 
+from ivimsc.text import one_line
+
 __all__ = ["register"]
 
 TABLES = (".csv", ".tsv", ".txt")  # endings of tables of decay curves
@@ -65,7 +67,9 @@ def fit(
     )
     try:
         with progress(f"fit {method}") as advance:
-            done = fit_file(job, advance, lambda note: print(in_options(note, context.command.params), flush=True))
+            done = fit_file(
+                job, advance, lambda note: print(one_line(in_options(note, context.command.params)), flush=True)
+            )
     except KeyboardInterrupt:
         kept = "the finished voxels are kept: the same command with --resume goes on"
         print(f"ivimsc: interrupted; {kept}", file=sys.stderr)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from ivimsc.text import one_line
+
 __all__ = ["register"]
 
 CORE = ("numpy", "scipy", "numba", "h5py", "nibabel", "isal", "matplotlib")
@@ -28,7 +30,7 @@ def info(
     if file is not None and file.suffix == ".safetensors":
         from ivimsc.models import read_model
 
-        return print(*read_model(file).card(), sep="\n")
+        return print(*map(one_line, read_model(file).card()), sep="\n")
     if file is not None:
         return _describe(file)
     import numba
@@ -45,7 +47,7 @@ def info(
     print(
         f"GPU:      {listed or f'not usable: {reason}'}; CUDA kernels: {', '.join(['simulate', *(m.name for m in METHODS.values() if m.on_cuda)])}"
     )
-    print(f"cache:    {numba.config.CACHE_DIR or 'compiled kernels are kept in __pycache__ beside the package'}")
+    print(f"cache:    {_cache()}")
     for extra, (packages, purpose) in EXTRAS.items():
         missing = [name for name in packages if _version(name) is None]
         state = "installed" if not missing else f"not installed ({', '.join(missing)}): pip install 'ivimsc[{extra}]'"
@@ -54,6 +56,15 @@ def info(
         module = load_method(name)
         print(f"method {name}: {module.TITLE} ({module.SOURCE})")
     return None
+
+
+def _cache() -> str:
+    from ivimsc.compiling.cache import cache_folder, cache_note
+
+    folder, kind = cache_folder()
+    return cache_note() or (
+        "compiled kernels are kept in __pycache__ beside the package" if kind == "package" else str(folder)
+    )
 
 
 def _version(name: str) -> str | None:
@@ -80,12 +91,12 @@ def _describe(file: Path) -> None:
         kind = "estimates" if isinstance(store, EstimateStore) else "voxels"
         print(f"{file}: {kind}, {len(store):,} voxels of a volume of {' × '.join(map(str, store.geometry.shape))}")
         print(f"b-values: {', '.join(f'{b:g}' for b in store.bvalues)} s/mm²")
-        print(f"source:   {store.source or 'not said'}, made {store.created} by ivimsc {store.version}")
-        print(f"signals:  SHA-256 {store.signals_sha256}")
+        print(one_line(f"source:   {store.source or 'not said'}, made {store.created} by ivimsc {store.version}"))
+        print(one_line(f"signals:  SHA-256 {store.signals_sha256}"))
         if isinstance(store, EstimateStore):
-            print(f"method:   {store.method} on {store.device}, {store.threads} threads, {store.seconds:.2f} s, options {store.options}")  # fmt: skip
-            print(*store.notes, sep="\n")
+            print(one_line(f"method:   {store.method} on {store.device}, {store.threads} threads, {store.seconds:.2f} s, options {store.options}"))  # fmt: skip
+            print(*map(one_line, store.notes), sep="\n")
             counts = np.bincount(store["outcome"], minlength=len(Outcome))
             print(*outcome_lines({o: int(counts[o]) for o in Outcome if counts[o]}), sep="\n")
         else:
-            print(f"truth:    {'yes' if store.truth else 'no'}; tissues: {', '.join(store.tissue_names.values()) or 'not labelled'}")  # fmt: skip
+            print(one_line(f"truth:    {'yes' if store.truth else 'no'}; tissues: {', '.join(store.tissue_names.values()) or 'not labelled'}"))  # fmt: skip

@@ -4,12 +4,14 @@ import csv
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.files import written_whole
 from ivimsc.physics.parameters import Parameter
+from ivimsc.text import cell
 
 __all__ = ["Agreement", "Row", "agreement_row", "bound_row", "error_row", "write_csv"]
 
@@ -162,6 +164,11 @@ def write_csv(rows: Iterable[Row | Agreement], path: Path, force: bool = False) 
     with written_whole(path, force) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
-        for row in rows:
-            writer.writerow({k: "" if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()})
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return path
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return cell(value)
+    return "" if isinstance(value, float) and np.isnan(value) else value

@@ -1,8 +1,11 @@
 """What a method is given beside its options and the voxels: the files that its options name, and the noise level."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ivimsc.errors import InputError
 from ivimsc.methods import Inputs, Method
@@ -11,7 +14,7 @@ from ivimsc.phantoms.literature import data_folder
 from ivimsc.store import VoxelStore
 from ivimsc.store.dictionaries import read_dictionary
 
-__all__ = ["general_model", "inputs_of", "model_of"]
+__all__ = ["general_model", "identity_of", "inputs_of", "model_of"]
 
 
 def inputs_of(method: Method, options: Any, noise_level: Callable[[], float]) -> Inputs:
@@ -30,6 +33,28 @@ def inputs_of(method: Method, options: Any, noise_level: Callable[[], float]) ->
     named = {option: getattr(options, option) for option in method.files}
     files = {option: _READERS[method.files[option]](name, method) for option, name in named.items() if name is not None}
     return Inputs({k: v for k, v in files.items() if v is not None}, noise_level)
+
+
+def identity_of(inputs: Inputs) -> dict[str, str]:
+    """What the files that options name hold, in checksums: ``OPTION_sha256`` -> SHA-256 of the content.
+
+    Two files of one name are told apart by it, and two copies of one file are not.
+    """
+    return {f"{option}_sha256": _sha256(content) for option, content in inputs.files.items()}
+
+
+def _sha256(content: Any) -> str:
+    """SHA-256 of what a file holds: a model's is its file's, of others that of their arrays, in a fixed order."""
+    if isinstance(content, Model):
+        return content.sha256
+    arrays = content if isinstance(content, Mapping) else content.to_arrays()
+    total = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        if not isinstance(array, str):  # words about its origin change no result
+            array = np.ascontiguousarray(array)
+            total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+            total.update(array.data)
+    return total.hexdigest()
 
 
 def model_of(name: str, method: Method) -> Model:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
-from ivimsc.fit.inputs import inputs_of
+from ivimsc.fit.inputs import identity_of, inputs_of
 from ivimsc.fit.misfits import Standard, marked, standard_of
 from ivimsc.fit.noise import FEWEST, NoiseLevel, measure_noise
 from ivimsc.fit.noise_map import InUnitsOfNoise, NoiseMap, noise_map_of
 from ivimsc.fitter import Fitter
-from ivimsc.methods import Method, make_options
+from ivimsc.methods import Inputs, Method, make_options
 from ivimsc.voxels import VoxelSource
 
 __all__ = ["Prepared", "prepare"]
@@ -53,6 +53,7 @@ class Prepared(NamedTuple):
     options : of the method
     notes : what is told of the data, the device, the method's choices and the noise
     standard : what the residuals are held against
+    inputs : what the method was given beside its options and the voxels
     noise_map : the noise of each voxel, where it is not one number for all
     """
 
@@ -60,12 +61,12 @@ class Prepared(NamedTuple):
     options: Any
     notes: list[str]
     standard: Standard
+    inputs: Inputs
     noise_map: NoiseMap | None = None
 
-    @property
     def identity(self) -> dict[str, Any]:
-        """What tells this fit from another on the same voxels: options, and checksums of what they name."""
-        own = {**vars(self.options), **self.fitter.identity}
+        """All that the results depend on beside the voxels: options, and checksums of the files that they name."""
+        own = {**vars(self.options), **identity_of(self.inputs), **self.fitter.identity}
         return own if self.noise_map is None else own | self.noise_map.identity
 
     def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
@@ -98,7 +99,8 @@ def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, la
         settings, voxels = {**settings, "sigma": 1.0}, InUnitsOfNoise(voxels, noise_map)
     noise = Noise(voxels, launch)
     options = make_options(module, settings)
-    fitter = module.prepare(voxels, options, launch, inputs_of(method, options, lambda: noise.level().of_signals))
+    inputs = inputs_of(method, options, lambda: noise.level().of_signals)
+    fitter = module.prepare(voxels, options, launch, inputs)
     notes = [*voxels.attrs.get("notes", []), *fitter.launch.notes, *fitter.notes]
     given = getattr(options, "sigma", None)
     if isinstance(given, int | float):
@@ -108,7 +110,9 @@ def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, la
         level = noise.known()
         sigma = 0.0 if level is None else level.sigma
         notes += [] if level is None else [level.sentence()]
-    return Prepared(fitter, options, notes, standard_of(fitter, options, voxels, sigma, method.trained), noise_map)
+    return Prepared(
+        fitter, options, notes, standard_of(fitter, options, voxels, sigma, method.trained), inputs, noise_map
+    )
 
 
 def _names_of(options: type) -> set[str]:

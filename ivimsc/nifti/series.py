@@ -24,6 +24,7 @@ from ivimsc.nifti.volumes import chosen_volumes
 from ivimsc.physics.bvalue_text import read_bval
 from ivimsc.physics.protocol import Protocol
 from ivimsc.physics.volume_notes import missing_note, odd_volume_notes, rising_note
+from ivimsc.text import readable_name
 from ivimsc.voxels import Voxels
 
 __all__ = ["AUTO", "read_series"]
@@ -85,7 +86,7 @@ def read_series(
             bvalues=protocol.bvalues,
             index=_index(image.geometry.shape, places),
             geometry=image.geometry,
-            source=path.name,
+            source=readable_name(path),
             source_sha256=checksum.result(),
             attrs=attrs | ({} if mask is None else {"mask": Path(mask).name}),
         )

@@ -62,8 +62,8 @@ def register_file(
         with open(temporary[0], "wb") as file:
             encode_volume(file, registration.images, geometry, compress=out.suffix == ".gz")
         write_bval(temporary[1], bvalues)
-        temporary[2].write_text(json.dumps(_transforms(registration, source), indent=1) + "\n")
-        with open(temporary[3], "w", newline="") as file:
+        temporary[2].write_text(json.dumps(_transforms(registration, source), indent=1) + "\n", encoding="utf-8")
+        with open(temporary[3], "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(_table(registration, bvalues))
         draw(registration, bvalues, temporary[4])
         if directions is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from ivimsc.errors import InputError
 from ivimsc.files import told, written_together
 from ivimsc.physics.parameters import PARAMETERS
+from ivimsc.text import cell, require_name
 from ivimsc.voxels import Voxels
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ def write_nifti(
     """
     from ivimsc.nifti import encode_volume, write_bval  # nibabel is loaded only where NIfTI is written
 
+    where = getattr(voxels, "path", "voxels")
     if voxels.truth is None or voxels.tissue is None:
-        raise InputError(f"{getattr(voxels, 'path', 'voxels')}: found no truth, expected the voxels of a phantom")
-    stem = stem or str(voxels.attrs["phantom"])
+        raise InputError(f"{where}: found no truth, expected the voxels of a phantom")
+    stem = stem or require_name(voxels.attrs.get("phantom"), "phantom", where)
     places = tuple(voxels.index[:].T)
     maps = {f"{stem}_dwi.nii.gz": voxels.read(0, len(voxels)), f"{stem}_mask.nii.gz": np.uint8(1)}
     maps[f"{stem}_dseg.nii.gz"] = voxels.tissue
@@ -65,4 +67,4 @@ def write_nifti(
 
 
 def _label_table(names: dict[int, str]) -> str:
-    return "index\tname\n" + "".join(f"{code}\t{name}\n" for code, name in names.items())
+    return "index\tname\n" + "".join(f"{code}\t{cell(name)}\n" for code, name in names.items())

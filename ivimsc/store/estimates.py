@@ -14,7 +14,8 @@ from ivimsc.errors import InputError
 from ivimsc.estimates import FIELDS, REQUIRED, Estimates, Spectrum
 from ivimsc.files import FailSafeFile
 from ivimsc.store.hdf5 import BLOCK, ESTIMATES, File, Store, checked, column, created, describe
-from ivimsc.store.journal import Journal, to_json
+from ivimsc.store.journal import Journal, discard, to_json
+from ivimsc.text import require_name
 
 __all__ = ["EstimateStore", "PartFile", "StoredDictionary"]
 
@@ -42,13 +43,20 @@ class EstimateStore(Store):
         missing = [key for key in REQUIRED if key not in self._fields]
         if missing:
             raise InputError(f"{self.path}: found no estimates/{missing[0]}, expected {', '.join(REQUIRED)}")
-        self.method, self.device = str(attributes["method"]), str(attributes["device"])
+        self.method = require_name(str(attributes["method"]), "method", self.path)  # names of maps are made of it
+        self.device = str(attributes["device"])
         self.options: dict[str, Any] = json.loads(attributes["options"])
         self.notes: list[str] = json.loads(attributes["notes"])
         self.threads, self.seconds = int(attributes["threads"]), float(attributes["seconds"])
         self.bvalues = np.array(attributes["bvalues"], np.float64)
+        self._identity: dict[str, Any] | None = json.loads(attributes.get("identity", "null"))
         self._require_lengths("", {"index": len(self.index)})
         self._require_lengths("estimates/", {key: len(self._fields[key]) for key in self.keys})
+
+    @property
+    def header(self) -> dict[str, Any] | None:
+        """What the fit depended on (see `PartFile.header`); None where an older ivimsc wrote the store."""
+        return None if self._identity is None else self._identity | {"options": self.options, "bvalues": self.bvalues}
 
     def __len__(self) -> int:
         return len(self._fields["s0"])
@@ -176,17 +184,33 @@ class PartFile:
         same = {"method": method, "options": dict(options), "bvalues": voxels.bvalues, "voxels": len(voxels)}
         return same | {"signals_sha256": voxels.signals_sha256, "ivimsc_version": __version__} | more
 
+    @staticmethod
+    def discard(path: Path) -> None:
+        """Remove what a kill left of the part file of the finished store `path`."""
+        discard(path)
+
     @property
     def done(self) -> int:
         """Voxels finished, from the first."""
         return self._journal.done
 
-    def append(self, estimates: Estimates) -> None:
+    @property
+    def dropped(self) -> str:
+        """A sentence about finished chunks that were found damaged and have to be fitted again; else empty."""
+        return self._journal.dropped
+
+    @property
+    def chunks(self) -> list[tuple[int, int, str]]:
+        """Finished chunks: voxels start..stop, and the checksum of what was read up to there, as given to `append`."""
+        return [(record.start, record.stop, record.seen) for record in self._journal.records]
+
+    def append(self, estimates: Estimates, seen: str = "") -> None:
         """Add the next chunk of voxels; once this returns, `kill -9` cannot lose it.
 
         Parameters
         ----------
         estimates : fields (voxel,), the same ones in every chunk; floats are stored as float32
+        seen : checksum of all signals that were read up to the end of the chunk
         """
         arrays = {key: np.asarray(values) for key, values in estimates.items()}
         arrays = {key: v.astype("<f4") if v.dtype.kind == "f" else v for key, v in arrays.items()}
@@ -195,7 +219,7 @@ class PartFile:
             arrays["spectrum/data"] = np.asarray(data, "<f4")
             arrays["spectrum/indices"] = np.asarray(indices, "<i4")
             arrays["spectrum/indptr"] = np.diff(indptr).astype("<i8")  # row lengths; added up in finish
-        self._journal.append(self.done + len(estimates.outcome), arrays)
+        self._journal.append(self.done + len(estimates.outcome), arrays, seen)
 
     def finish(
         self,
@@ -224,7 +248,7 @@ class PartFile:
         Raises
         ------
         InputError
-            if not all voxels are fitted, or the chunks differ in their fields
+            if not all voxels are fitted, or the chunks differ in their fields or are damaged
         IvimscError
             if the disk is full
         """
@@ -234,6 +258,7 @@ class PartFile:
         about |= {name: self._header[name] for name in ("method", "bvalues", "signals_sha256")}
         about |= {"device": device, "threads": threads, "seconds": seconds}
         about |= {"options": to_json(self._header["options"]), "notes": to_json(list(notes))}
+        about["identity"] = {k: v for k, v in self._header.items() if k not in ("options", "bvalues")}
         with created(self.path, self._force) as (file, guard):
             describe(file, ESTIMATES, voxels.geometry, about)
             _copy_index(file, voxels, guard)
@@ -267,7 +292,7 @@ def _copy_index(file: File, voxels: Any, guard: FailSafeFile) -> None:
 def _copy_records(file: File, journal: Journal, n: int, guard: FailSafeFile) -> None:
     """Stream the records of a part file into /estimates and /spectrum, one record in memory at a time."""
     columns, at = {}, {}
-    for key, (dtype, length) in _totals(journal).items():
+    for key, (dtype, length) in _totals(journal, n).items():
         name = key if "/" in key else f"estimates/{key}"
         columns[key] = column(file, name, (length + (key == "spectrum/indptr"),), dtype)
         at[key] = 0
@@ -283,14 +308,20 @@ def _copy_records(file: File, journal: Journal, n: int, guard: FailSafeFile) -> 
                 columns[key][at[key] : stop] = values
             guard.check()
             at[key] = stop
+    if entries != at.get("spectrum/data", 0) or entries != at.get("spectrum/indices", 0):
+        raise InputError(f"{journal.part}: found spectra of another length than they say, expected whole ones: force=True starts anew")  # fmt: skip
 
 
-def _totals(journal: Journal) -> dict[str, tuple[str, int]]:
-    """Type and total length of every array in the records."""
+def _totals(journal: Journal, n: int) -> dict[str, tuple[str, int]]:
+    """Type and total length of every array in the records, of `n` voxels in all; damaged ones are an InputError."""
     totals: dict[str, tuple[str, int]] = {}
     for record in journal.records:
         if totals and [(key, dtype) for key, dtype, _ in record.layout] != [(k, t[0]) for k, t in totals.items()]:
             raise InputError(f"{journal.part}: found chunks with different fields, expected the same in all")
         for key, dtype, length in record.layout:
             totals[key] = (dtype, totals.get(key, (dtype, 0))[1] + length)
+    rows = {key: length for key, (_, length) in totals.items() if key not in ("spectrum/data", "spectrum/indices")}
+    known = {*(field.key for field in FIELDS), *(f"spectrum/{name}" for name in Spectrum._fields)}
+    if set(rows.values()) != {n} or not totals.keys() <= known or not set(REQUIRED) <= totals.keys():
+        raise InputError(f"{journal.part}: found chunks with other fields than those of {n} voxels, expected {', '.join(REQUIRED)} and what else a fit has: force=True starts anew")  # fmt: skip
     return totals

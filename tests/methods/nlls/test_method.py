@@ -159,5 +159,3 @@ def test_95_percent_intervals_hold_95_percent_with_noise_from_the_residuals(bval
     e = run_method("nlls", signals, bvalues)
     for value, error, truth in ((e.f, e.fstd, 0.3), (e.D, e.dstd, 1e-3), (e.Dstar, e.dstarstd, 50e-3)):
         assert 0.93 < np.mean(np.abs(value - truth) <= 1.96 * error) < 0.97
-
-
