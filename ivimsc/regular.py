@@ -1,5 +1,6 @@
 """Files are opened for reading here: regular ones alone, so that no pipe hangs and no device is read."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -28,16 +29,14 @@ def open_regular(path: str | Path, expected: str) -> IO[bytes]:
     try:
         # without O_NONBLOCK, opening a pipe waits for a writer
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))  # fmt: skip
-    except FileNotFoundError:
-        raise InputError(f"{path}: found no such file, expected {expected}") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: {reason}, expected {expected}") from None
     kind = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(kind):
         os.close(descriptor)
-        found = "a folder" if stat.S_ISDIR(kind) else "a pipe, socket or device"
-        raise InputError(f"{path}: found {found}, expected {expected}")
+        found = os.strerror(errno.EISDIR) if stat.S_ISDIR(kind) else "found a pipe, socket or device"
+        raise InputError(f"{path}: {found}, expected {expected}")
     return open(descriptor, "rb", buffering=0)
 
 

@@ -83,7 +83,9 @@ class Dictionary:
     def __post_init__(self) -> None:
         b = np.asarray(self.bvalues)
         if b.ndim != 1 or not len(b) or not np.all(np.isfinite(b) & (b >= 0)) or np.any(np.diff(b) <= 0):
-            raise InputError("dictionary: found b-values that are not ascending numbers from 0 on, expected some [s/mm²]")
+            raise InputError(
+                "dictionary: found b-values that are not ascending numbers from 0 on, expected some [s/mm²]"
+            )
         for name, grid in (("D", self.D), ("Dstar", self.Dstar)):
             if np.ndim(grid) != 1 or len(grid) == 0 or not np.all(np.isfinite(grid)) or np.any(np.diff(grid) <= 0):
                 raise InputError(

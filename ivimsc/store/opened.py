@@ -211,6 +211,8 @@ def open_file(path: Path) -> File:
     InputError
         for a file that is missing, no HDF5, truncated or damaged, or with anything in it that ivimsc does not write
     """
+    if path.is_dir() or not path.exists():
+        raise InputError(f"{path}: found {'a folder' if path.is_dir() else 'no such file'}, expected a store (.h5)")
     try:
         return File(path, lambda text: _damaged(path, text))
     except InputError:
