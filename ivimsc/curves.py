@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
-from ivimsc.files import make_folder, refuse_existing, told, written_whole
+from ivimsc.files import make_folder, refuse_existing, written_whole
 from ivimsc.fit.arrays import fit_signals
 from ivimsc.outcome import Outcome
+from ivimsc.physics.bvalue_text import parse_number
+from ivimsc.regular import read_text
 from ivimsc.text import cell
 
 __all__ = ["Curves", "fit_curves", "read_curves"]
@@ -46,16 +48,15 @@ def read_curves(path: str | Path) -> Curves:
         for a file that is missing or no table, cells that are no numbers, missing values, and names that come twice
     """
     path = Path(path)
-    with told(path, "a table of decay curves"):
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError:
-            raise InputError(f"{path}: found binary data, expected a table of decay curves") from None
+    text = read_text(path, "a table of decay curves")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if len(lines) < 2:
         raise InputError(f"{path}: found {len(lines)} rows, expected a header of b-values and at least one curve")
     separator = max(SEPARATORS, key=lines[0].count)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator)]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator)]
+    except csv.Error as error:
+        raise InputError(f"{path}: found no table ({error}), expected a table of decay curves") from None
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(rows[0]):
             raise InputError(
@@ -73,18 +74,16 @@ def read_curves(path: str | Path) -> Curves:
 
 
 def _are_numbers(cells: list[str]) -> bool:
-    try:
-        return all(np.isfinite(float(cell)) for cell in cells)
-    except ValueError:
-        return False
+    numbers = [parse_number(cell) for cell in cells]
+    return all(number is not None and np.isfinite(number) for number in numbers)
 
 
 def _number(path: Path, cell: str, what: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
+    value = parse_number(cell)
+    if value is None:
         expected = "a number with a decimal point" if "," in cell else "a number"
-        raise InputError(f"{path}: found {cell!r} as {what}, expected {expected}") from None
+        raise InputError(f"{path}: found {cell[:40]!r} as {what}, expected {expected}")
+    return value
 
 
 def fit_curves(

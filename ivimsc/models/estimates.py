@@ -12,7 +12,8 @@ from ivimsc.device.verdict import Evidence, evidence_of, judged
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.fitter import Fitter, Inputs
-from ivimsc.models.file import Layout, Model, require_layout
+from ivimsc.models.file import Model
+from ivimsc.models.layout import Layout, require_layout
 from ivimsc.models.limits import LARGEST_S0, Limits, are_outside, largest_of, limits_of, shown
 from ivimsc.models.products import in_fixed_blocks
 from ivimsc.options import expect_positive, option

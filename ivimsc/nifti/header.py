@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ivimsc.errors import InputError
 from ivimsc.voxels import Geometry
 
-__all__ = ["files_of", "geometry_of", "new_header", "parse_header"]
+__all__ = ["files_of", "geometry_of", "new_header", "parse_header", "scaling_of"]
 
 _SINGLE, _PAIR = (b"n+1\0", b"n+2\0"), (b"ni1\0", b"ni2\0")
 _SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
@@ -54,14 +54,14 @@ def parse_header(path: Path, stream: IO[bytes]) -> tuple[nib.Nifti1Header, int]:
     Parameters
     ----------
     path : of the file, for errors
-    stream : its bytes, unpacked; they are read up to the first byte of the data where the header and the data are one file
+    stream : its bytes, unpacked; the header is read
 
     Returns
     -------
     header
         of NIfTI-1 or NIfTI-2
     offset
-        the bytes before the data in the other file of a pair, else 0
+        the bytes before the data, in this file or in the other one of a pair
 
     Raises
     ------
@@ -83,7 +83,7 @@ def parse_header(path: Path, stream: IO[bytes]) -> tuple[nib.Nifti1Header, int]:
         header = _SIZES[size](head, check=False)
         dtype, shape = header.get_data_dtype(), tuple(header.get_data_shape())
         offset = float(header["vox_offset"])
-    except (HeaderDataError, ValueError, KeyError) as error:
+    except (HeaderDataError, ValueError, LookupError, TypeError, ArithmeticError) as error:
         raise InputError(f"{path}: found a damaged NIfTI header ({error}), expected a whole one") from error
     if dtype.kind not in "iuf":
         raise InputError(f"{path}: found values of type {dtype}, expected integers or floats")
@@ -91,10 +91,8 @@ def parse_header(path: Path, stream: IO[bytes]) -> tuple[nib.Nifti1Header, int]:
         raise InputError(f"{path}: found an image of shape {shape}, expected (x, y, z) or more")
     if not 0 <= offset < 2**40:
         raise InputError(f"{path}: found vox_offset {offset:g}, expected the place of the data in the file [bytes]")
-    if not single:
-        return header, int(offset)
-    stream.read(max(int(offset), size + 4) - size)  # writers leave 0 where the data follow the header and its 4 bytes
-    return header, 0
+    least = size + 4 if single else 0  # writers leave 0 where the data follow the header and its 4 bytes
+    return header, max(int(offset), least)
 
 
 def geometry_of(path: Path, header: nib.Nifti1Header) -> Geometry:
@@ -126,6 +124,15 @@ def geometry_of(path: Path, header: nib.Nifti1Header) -> Geometry:
     unit = _UNITS.get(int(header["xyzt_units"]) & 7, "unknown")
     place = (affine, qform, sform, int(qform_code), int(sform_code))
     return Geometry(tuple(header.get_data_shape()[:3]), *place, tuple(zooms.tolist()), unit)
+
+
+def scaling_of(path: Path, header: nib.Nifti1Header) -> tuple[float, float]:
+    """Slope and intercept of the values, 1 and 0 where the header has none; InputError for an intercept that is no number."""
+    try:
+        slope, inter = header.get_slope_inter()
+    except HeaderDataError as error:
+        raise InputError(f"{path}: found a damaged NIfTI header ({error}), expected a whole one") from error
+    return 1.0 if slope is None else float(slope), 0.0 if inter is None else float(inter)
 
 
 def _mend(header: nib.Nifti1Header) -> None:

@@ -4,6 +4,8 @@ gzip goes through ISA-L (`isal`), several times faster than zlib; files that it 
 at every run.
 """
 
+import io
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.files import told, written_whole
-from ivimsc.nifti.header import files_of, geometry_of, new_header, parse_header
+from ivimsc.nifti.header import files_of, geometry_of, new_header, parse_header, scaling_of
+from ivimsc.regular import open_regular
 from ivimsc.voxels import Geometry
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "write_volume",
 ]
 
+_DEFLATE = 1100  # no gzip file unpacks to more than this many times its size
 _LEVEL = 1  # of ISA-L's 0..3: on float32 maps 2 and 3 are no smaller, and 0 a third larger
 
 
@@ -190,23 +194,23 @@ def read_image(path: Path) -> Image:
     with _opened(about) as stream:
         header, offset = parse_header(about, stream)
         geometry = geometry_of(about, header)
+        slope, inter = scaling_of(about, header)
         if values == about:
-            data = _read_data(path, stream, header)
+            data = _read_data(path, stream, header, offset - header.sizeof_hdr)
     if values != about:
         with _opened(values) as stream:
-            stream.read(offset)
-            data = _read_data(values, stream, header)
-    slope, inter = header.get_slope_inter()
+            data = _read_data(values, stream, header, offset)
     if data.ndim > 4:
         longer = [n for n in data.shape[3:] if n > 1]
         data = data.reshape(*data.shape[:3], *(longer or [1]), order="F")
-    return Image(data, 1.0 if slope is None else slope, 0.0 if inter is None else inter, geometry)
+    return Image(data, slope, inter, geometry)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of a file, unpacked; at the end of the block the checksum of packed ones is compared."""
-    with told(path, "a NIfTI file that can be read"), open(path, "rb") as file, _whole(path):
+    expected = "a NIfTI file that can be read"
+    with told(path, expected), open_regular(path, expected) as file, _whole(path):
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         stream = igzip.IGzipFile(fileobj=file, mode="rb") if packed else file
@@ -215,8 +219,16 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             pass  # to the end of the stream, where gzip compares its checksum
 
 
-def _read_data(path: Path, stream: IO[bytes], header: nib.Nifti1Header) -> NDArray:
-    """The values that follow in `stream`, in Fortran order."""
+def _read_data(path: Path, stream: IO[bytes], header: nib.Nifti1Header, skipped: int) -> NDArray:
+    """The values that follow in `stream` after `skipped` bytes, in Fortran order."""
+    declared = math.prod(map(int, header.get_data_shape())) * header.get_data_dtype().itemsize
+    size = path.stat().st_size * (1 if isinstance(stream, io.FileIO) else _DEFLATE)
+    if skipped + declared > size:  # before memory is taken
+        raise InputError(
+            f"{path}: found {size:,} bytes at most, expected {skipped + declared:,}: the file is truncated"
+        )
+    while skipped and (got := len(stream.read(min(skipped, 1 << 20)))):
+        skipped -= got
     data = np.empty(header.get_data_shape(), header.get_data_dtype(), order="F")
     rest = data.reshape(-1, order="F").view(np.uint8).data
     size = len(rest)

@@ -6,6 +6,7 @@ A series is read once, as it is stored, and packed block by block: it is turned 
 
 import hashlib
 import io
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
-from ivimsc.files import told
 from ivimsc.masks import auto_mask, background_share
 from ivimsc.nifti.companions import companion_notes
 from ivimsc.nifti.header import files_of
@@ -24,6 +24,7 @@ from ivimsc.nifti.volumes import chosen_volumes
 from ivimsc.physics.bvalue_text import read_bval
 from ivimsc.physics.protocol import Protocol
 from ivimsc.physics.volume_notes import missing_note, odd_volume_notes, rising_note
+from ivimsc.regular import read_text
 from ivimsc.text import readable_name
 from ivimsc.voxels import Voxels
 
@@ -177,12 +178,11 @@ def _index(shape: tuple[int, ...], places: NDArray[np.intp] | None) -> NDArray[n
 
 
 def _check_bvec(bvec: str | Path, volumes: int) -> None:
+    text = read_text(bvec, "a text file of directions")
     try:
-        with told(bvec, "a text file of directions"):
-            directions = np.loadtxt(io.StringIO(Path(bvec).read_text(encoding="utf-8-sig")), ndmin=2)
-    except (ValueError, UnicodeDecodeError) as error:
-        if isinstance(error, InputError):
-            raise
+        with warnings.catch_warnings(action="ignore"):  # of an empty file
+            directions = np.loadtxt(io.StringIO(text), ndmin=2)
+    except ValueError as error:
         raise InputError(f"{bvec}: found no table of numbers, expected 3 rows of {volumes} directions") from error
     if directions.shape not in ((3, volumes), (volumes, 3)):
         raise InputError(f"{bvec}: found a table of {directions.shape}, expected 3 rows of {volumes} directions")

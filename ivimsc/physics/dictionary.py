@@ -81,11 +81,18 @@ class Dictionary:
     atoms: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        b = np.asarray(self.bvalues)
+        if b.ndim != 1 or not len(b) or not np.all(np.isfinite(b) & (b >= 0)) or np.any(np.diff(b) <= 0):
+            raise InputError(
+                "dictionary: found b-values that are not ascending numbers from 0 on, expected some [s/mm²]"
+            )
         for name, grid in (("D", self.D), ("Dstar", self.Dstar)):
             if np.ndim(grid) != 1 or len(grid) == 0 or not np.all(np.isfinite(grid)) or np.any(np.diff(grid) <= 0):
                 raise InputError(
                     f"dictionary: found a grid of {name} that is empty or not ascending, expected diffusivities"
                 )
+            if grid[0] < 0:
+                raise InputError(f"dictionary: found {name} = {grid[0]:g} mm²/s, expected diffusivities from 0 on")
         _require_room(len(self.bvalues), len(self.D) + len(self.Dstar))
         shape = (len(self.bvalues), len(self.D) + len(self.Dstar))
         if self.atoms is not None and (np.shape(self.atoms) != shape or not np.all(np.isfinite(self.atoms))):

@@ -34,8 +34,9 @@ from ivimsc.methods.scdnn.general.levels import (
     rough_scale,
     sigma_of,
 )
+from ivimsc.methods.scdnn.layouts import layout_of, require_whole
 from ivimsc.methods.scdnn.units import Weights
-from ivimsc.models import Layout, Model
+from ivimsc.models import Model
 from ivimsc.models.estimates import Signals, require_model, to_estimates
 from ivimsc.models.limits import limits_of
 from ivimsc.options import expect_positive, option
@@ -45,11 +46,6 @@ from ivimsc.voxels import VoxelSource
 
 TITLE = "Sparse-coding network with a learned dictionary"
 SOURCE = "the paper, section 2; unrolled iterations: Gregor and LeCun, ICML (2010)"
-
-FIXED = Layout(("w", "thresholds", "grid"), inputs=("w", -2))
-GENERAL = Layout(
-    ("w", "w_mix", "phi", "phi_mix", "thresholds", "threshold_mix", "grid", "basis", "diffusivities", "mean", "sd")
-)
 
 
 @dataclass(frozen=True)
@@ -297,11 +293,6 @@ class AnyProtocol(NetworkFitter):
         return result, in_order(parts, order, len(y)) if self.options.spectrum else None
 
 
-def layout_of(model: Model) -> Layout:
-    """The arrays of a general model, or of one for a single protocol."""
-    return GENERAL if model.general else FIXED
-
-
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs) -> NetworkFitter:
     """Check model and protocol, and make the fit of a data set ready.
 
@@ -316,6 +307,7 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
         for no model or one of another method, other b-values than the model's, no S0, and no noise level
     """
     model = require_model(inputs, "scdnn", layout_of)
+    require_whole(model)
     if not model.general:
         return OneProtocol(voxels, model, options, launch)
     told = options.sigma is not None or options.snr is not None
