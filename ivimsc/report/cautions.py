@@ -13,6 +13,7 @@ from ivimsc.report.volumes import VolumeResiduals
 __all__ = ["cautions_of"]
 
 LOW, FEW = 100.0, 3  # s/mm²: the blood's signal lasts so long; fewer b-values there leave D* to chance
+NEXT_TO_0 = 1.0  # s/mm²: up to here the blood has lost nothing
 TISSUE = 200.0  # s/mm²: above it the tissue is alone
 FLOOR = 3.0  # noise SD: below it the mean of magnitude images is not the signal (Gudbjartsson and Patz 1995)
 DIM = 10.0  # SNR at b = 0
@@ -50,9 +51,9 @@ def _protocol(sources: Sources) -> list[str]:
     found = []
     for fit in (fit for fit in sources.fits if not fit.mono):
         b = fit.store.bvalues
-        low = b[(b > B0_LIMIT / 10) & (b < LOW)]
+        low = b[(b > NEXT_TO_0) & (b < LOW)]
         if len(low) < FEW:
-            found.append(f"{fit.name}: {len(low)} b-values between 0 and {LOW:g} s/mm²; with fewer than {FEW} the data say little of D*, and of f only through the extrapolation of D.")  # fmt: skip
+            found.append(f"{fit.name}: {len(low)} b-values between {NEXT_TO_0:g} and {LOW:g} s/mm²; with fewer than {FEW} the data say little of D*, and of f only through the extrapolation of D.")  # fmt: skip
         if (b > TISSUE).sum() < 2:
             found.append(f"{fit.name}: {(b > TISSUE).sum()} b-values above {TISSUE:g} s/mm²; with fewer than 2 the data hardly part D from D*.")  # fmt: skip
     if sources.bvalues[0] > B0_LIMIT:

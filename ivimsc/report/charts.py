@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import BoxAnnotation, ColumnDataSource, FactorRange, HoverTool, Range1d, Whisker
+from bokeh.models import (
+    BasicTickFormatter,
+    BoxAnnotation,
+    ColumnDataSource,
+    FactorRange,
+    HoverTool,
+    Range1d,
+    TeeHead,
+    Whisker,
+)
 from bokeh.plotting import figure
 
 from ivimsc.report.regions import RegionRow
@@ -33,6 +42,9 @@ def _plot(title: str, x: str, y: str, height: int = 260, **more: Any) -> figure:
     made.grid.grid_line_alpha = 0.25
     made.title.text_font_size = "13px"
     made.axis.axis_label_text_font_style = "normal"
+    for axis in (*made.xaxis, *made.yaxis):
+        if isinstance(axis.formatter, BasicTickFormatter):
+            axis.formatter.power_limit_high = 7  # signals of some thousands are written out
     return made
 
 
@@ -55,42 +67,61 @@ def inspector_figures(sources: Sources, sigma: float, spectra: Sequence[str]) ->
     sigma : noise SD; 0 where it is not known: residuals are then in the unit of the signal
     spectra : names of the fits that have a spectrum
     """
+    figures = {f"curve-{kind}": _curves(kind, sources, sigma) for kind in ("linear", "log")}
+    figures["residual"] = _residuals(sources, sigma)
+    if spectra:
+        figures["spectrum"] = _spectrum(sources, spectra)
+    return figures
+
+
+def _empty(name: str, *columns: str) -> ColumnDataSource:
+    """A source that the page fills; each diagram has its own, for diagrams are put into the page one by one."""
+    return ColumnDataSource({column: [] for column in columns}, name=name)
+
+
+def _b_range(sources: Sources) -> Range1d:
+    high = float(sources.bvalues[-1]) or 1.0
+    return Range1d(-0.03 * high, 1.04 * high)
+
+
+def _curves(kind: str, sources: Sources, sigma: float) -> figure:
+    label = "signal" + (" (logarithmic)" if kind == "log" else "")
+    plot = _plot("", "b [s/mm²]", label, 330, y_axis_type=kind, x_range=_b_range(sources))
+    if sources.images:
+        dots = plot.scatter("b", "s", source=_empty("images", "b", "s", "n"), size=3, color=GREY, alpha=0.5, legend_label="single images")  # fmt: skip
+        plot.add_tools(HoverTool(renderers=[dots], tooltips="image @n, b = @b: @s{0.000a}"))
     names = [*(["truth"] if sources.truth else []), *(fit.name for fit in sources.fits)]
-    lines = {name: ColumnDataSource({"b": [], "s": []}, name=f"curve {name}") for name in names}
-    points = ColumnDataSource({"b": [], "s": [], "low": [], "high": []}, name="measured")
-    images = ColumnDataSource({"b": [], "s": [], "n": []}, name="images")
-    result = {}
-    for kind in ("linear", "log"):
-        plot = _plot("", "b [s/mm²]", "signal" + (" (logarithmic)" if kind == "log" else ""), 330, y_axis_type=kind)
-        if sources.images:
-            dots = plot.scatter("b", "s", source=images, size=3, color=GREY, alpha=0.5, legend_label="single images")
-            plot.add_tools(HoverTool(renderers=[dots], tooltips="image @n, b = @b: @s{0.000a}"))
-        for k, name in enumerate(names):
-            _line(plot, lines[name], name, k - bool(sources.truth))
-        if sigma:
-            plot.add_layout(Whisker(source=points, base="b", lower="low", upper="high", line_color=GREY))
-        dots = plot.scatter("b", "s", source=points, size=8, color=GREY, legend_label="measured", line_color=None)
-        plot.add_tools(HoverTool(renderers=[dots], tooltips="b = @b: @s{0.000a}"))
-        _legend(plot)
-        result[f"curve-{kind}"] = plot
+    for k, name in enumerate(names, start=-1 if sources.truth else 0):
+        _line(plot, _empty(f"curve {name}", "b", "s"), name, k)
+    points = _empty("measured", "b", "s", "low", "high")
+    if sigma:
+        plot.add_layout(Whisker(source=points, base="b", lower="low", upper="high", line_color=GREY, upper_head=TeeHead(size=6, line_color=GREY), lower_head=TeeHead(size=6, line_color=GREY)))  # fmt: skip
+    dots = plot.scatter("b", "s", source=points, size=8, color=GREY, legend_label="measured", line_color=None)
+    plot.add_tools(HoverTool(renderers=[dots], tooltips="b = @b: @s{0.000a}"))
+    _legend(plot)
+    return plot
+
+
+def _residuals(sources: Sources, sigma: float) -> figure:
     unit = "noise SD" if sigma else "unit of the signal"
-    plot = _plot("", "b [s/mm²]", f"residual [{unit}]", 190, x_range=result["curve-linear"].x_range)
+    plot = _plot("", "b [s/mm²]", f"residual [{unit}]", 190, x_range=_b_range(sources))
     if sigma:
         plot.add_layout(BoxAnnotation(bottom=-BAND, top=BAND, fill_color=GREY, fill_alpha=0.15, line_color=None))
     for k, fit in enumerate(sources.fits):
-        source = ColumnDataSource({"b": [], "r": []}, name=f"residual {fit.name}")
+        source = _empty(f"residual {fit.name}", "b", "r")
         plot.scatter("b", "r", source=source, size=7, marker=MARKS[k], color=COLOURS[k], fill_alpha=0.6)
-    result["residual"] = plot
-    if spectra:
-        plot = _plot("", "D, D* [µm²/ms]", "% of the signal", 190, x_axis_type="log", x_range=(0.01, 250))
-        for k, fit in enumerate(sources.fits):
-            if fit.name in spectra:
-                source = ColumnDataSource({"x": [], "y": [], "zero": []}, name=f"spectrum {fit.name}")
-                plot.segment("x", "zero", "x", "y", source=source, color=COLOURS[k], line_width=2)
-                plot.scatter("x", "y", source=source, color=COLOURS[k], marker=MARKS[k], size=6, legend_label=fit.name)
-        _legend(plot)
-        result["spectrum"] = plot
-    return result
+    return plot
+
+
+def _spectrum(sources: Sources, spectra: Sequence[str]) -> figure:
+    plot = _plot("", "D, D* [µm²/ms]", "% of the signal", 190, x_axis_type="log", x_range=(0.01, 250))
+    for k, fit in enumerate(sources.fits):
+        if fit.name in spectra:
+            source = _empty(f"spectrum {fit.name}", "x", "y", "zero")
+            plot.segment("x", "zero", "x", "y", source=source, color=COLOURS[k], line_width=2)
+            plot.scatter("x", "y", source=source, color=COLOURS[k], marker=MARKS[k], size=6, legend_label=fit.name)
+    _legend(plot)
+    return plot
 
 
 def _line(plot: figure, source: ColumnDataSource, name: str, k: int) -> None:
@@ -109,7 +140,7 @@ def histogram_figures(rows: Sequence[Histogram], names: Sequence[str]) -> dict[s
             x, y = np.repeat(row.edges, 2), np.concatenate([[0], np.repeat(shares, 2), [0]])
             if name == "truth":
                 plot.varea(x, 0, y, fill_color=GREY, fill_alpha=0.35)
-            elif name == "truth + bound":
+            elif name == "truth at the bound":
                 plot.line(x, y, color=GREY, line_dash="dotted", line_width=2)
             else:
                 k = names.index(name)

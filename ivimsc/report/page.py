@@ -13,8 +13,9 @@ from typing import Any
 import jinja2
 import matplotlib
 import numpy as np
-from bokeh.embed import components
+from bokeh.embed import json_item
 from bokeh.resources import Resources
+from numpy.typing import NDArray
 
 from ivimsc import __version__
 from ivimsc.figures import MEANINGLESS, OUTCOME_COLOURS, SHORT
@@ -53,7 +54,7 @@ def render(sources: Sources, found: Mapping[str, Any], kept: Kept) -> str:
     figures |= charts.box_figures(found["region_rows"], names)
     if found["moved"] is not None:
         figures["volumes"] = charts.volume_figure(found["moved"])
-    script, divs = components(figures)
+    items = [json_item(figure, f"chart-{name}") for name, figure in figures.items()]
     everything = Regions(np.ones(len(sources), np.uint16), ["all voxels"], "")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ivimsc.report", "static"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -62,14 +63,14 @@ def render(sources: Sources, found: Mapping[str, Any], kept: Kept) -> str:
     environment.filters["number"] = _number
     identifiers = {name: f"data-{k}" for k, name in enumerate(kept.arrays)}
     return environment.get_template("report.html").render(
-        sources=sources, kept=kept, found=found, charts=divs, names=names, version=__version__,
+        sources=sources, kept=kept, found=found, charts=list(figures), names=names, version=__version__,
         colours=dict(zip(names, charts.COLOURS, strict=False)),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         spectra=spectra, outcomes=[o for o in Outcome if any(o in counts for counts in found["counts"].values())],
         outcome_colours=OUTCOME_COLOURS, meaningless=MEANINGLESS, options={fit.name: option_rows(fit) for fit in sources.fits},
         medians={(row.parameter.key, row.name): row for row in region_rows(sources, everything)}, parameters=PARAMETERS,
         geometry=sources.voxels.geometry, view=view_of(sources.voxels.geometry),
-        bokeh=Resources(mode="inline", components=["bokeh"], log_level="error").render_js(), bokeh_script=script,
+        bokeh=Resources(mode="inline", components=["bokeh"], log_level="error").render_js(), diagrams=_json(items),
         style=_static(environment, "style.css"), scripts=[_static(environment, name) for name in SCRIPTS],
         about=_json(_about(sources, found, kept, identifiers, spectra)),
         arrays=[(identifiers[name], packed.text) for name, packed in kept.arrays.items()],
@@ -106,6 +107,7 @@ def _about(sources: Sources, found: Mapping[str, Any], kept: Kept, identifiers: 
     return {
         "box": (high - low).tolist(),
         "origin": low.tolist(),
+        "start": (_start(sources) - low).tolist(),
         "shape": list(geometry.shape),
         "spacing": np.linalg.norm(geometry.affine[:3, :3], axis=0).tolist(),
         "unit": UNITS.get(geometry.xyz_unit, ""),
@@ -128,6 +130,14 @@ def _about(sources: Sources, found: Mapping[str, Any], kept: Kept, identifiers: 
         "arrays": {name: packed.about | {"id": identifiers[name]} for name, packed in kept.arrays.items()},
         "luts": {name: _lut(name) for name in LUTS},
     }  # fmt: skip
+
+
+def _start(sources: Sources) -> NDArray[np.int32]:
+    """The place that is shown first: a converged voxel in the middle of the slice with the most voxels."""
+    good = sources.fits[0].fields["outcome"] == Outcome.CONVERGED
+    index = sources.index[good] if good.any() else sources.index
+    here = index[index[:, 2] == np.bincount(index[:, 2]).argmax()]
+    return here[np.argmin(((here[:, :2] - here[:, :2].mean(0)) ** 2).sum(1))]
 
 
 def _lut(name: str) -> str:

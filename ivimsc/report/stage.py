@@ -1,5 +1,6 @@
 """Making a report: open, look, pack, draw, write. One HTML file appears whole, or nothing does."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,9 +13,10 @@ from ivimsc.report.cautions import cautions_of
 from ivimsc.report.paragraph import write_paragraph
 from ivimsc.report.plan import pack_sources
 from ivimsc.report.regions import find_regions, region_rows
-from ivimsc.report.sources import opened_sources
+from ivimsc.report.sources import opened_sources, refuse_too_many
 from ivimsc.report.summary import bound_of, count_outcomes, error_rows, histograms, mean_curves, noise_of
 from ivimsc.report.volumes import residuals_by_volume
+from ivimsc.store import VoxelStore
 
 __all__ = ["ReportJob", "check_job", "write_report"]
 
@@ -42,19 +44,34 @@ class ReportJob:
     force: bool = False
 
 
-def check_job(job: ReportJob) -> None:
+def check_job(job: ReportJob, mask: Any = "given") -> None:
     """Refuse, before any work, a report that could not be written.
+
+    Parameters
+    ----------
+    job : the report
+    mask : of a fit that is still to come; None: without a mask, so that all voxels of the input are counted
 
     Raises
     ------
     InputError
-        where the file exists (without `force`) or cannot be there, and without Bokeh
+        where the file exists (without `force`) or cannot be there, for too many voxels, and without Bokeh
     """
     if find_spec("bokeh") is None:
         raise InputError("report: found no bokeh, expected the extra: pip install 'ivimsc[report]'")
     refuse_existing(job.out, job.force)
-    if not job.out.absolute().parent.is_dir():
-        raise InputError(f"{job.out}: found no folder {job.out.parent}, expected one for the report")
+    if mask is None:
+        refuse_too_many(_count(job.input), job.input)
+
+
+def _count(path: Path) -> int:
+    """How many voxels a voxel store or a volume has."""
+    if path.suffix == ".h5":
+        with VoxelStore(path) as store:
+            return len(store)
+    from ivimsc.nifti import read_shape  # nibabel is loaded only where NIfTI is read
+
+    return math.prod(read_shape(path)[:3])
 
 
 def write_report(job: ReportJob) -> Path:
@@ -74,6 +91,8 @@ def write_report(job: ReportJob) -> Path:
         for estimates of other signals, labels of another grid, too many voxels, and a file that exists; nothing is written
     """
     check_job(job)
+    if not job.out.absolute().parent.is_dir():
+        raise InputError(f"{job.out}: found no folder {job.out.parent}, expected one for the report")
     with opened_sources(job.input, job.estimates, job.bval, job.volumes) as sources:
         regions = find_regions(sources, job.labels)
         noise = noise_of(sources)

@@ -117,7 +117,7 @@ def histograms(sources: Sources, bound: Mapping[str, NDArray] | None) -> list[Hi
     for parameter in PARAMETERS:
         key, scale = parameter.key, parameter.display_scale
         rows = {"truth": sources.truth[key]} if sources.truth else {}
-        rows |= {"truth + bound": bound[key]} if bound else {}
+        rows |= {"truth at the bound": bound[key]} if bound else {}
         rows |= {fit.name: fit.fields[key] for fit in sources.fits if key in fit.fields}
         shown = {name: values[np.isfinite(values)] * scale for name, values in rows.items()}
         if not any(len(values) for values in shown.values()):

@@ -98,15 +98,21 @@ class Inspector {
     document.getElementById("voxel-rows").replaceChildren(...rows);
   }
 
+  // How each fit ended: the code in the table, and once for each outcome its sentence and what to do.
   fillOutcomes(voxel) {
-    const lines = [];
-    for (const column of this.about.columns) {
-      if (column.truth || voxel < 0) continue;
-      const outcome = this.about.outcomes[this.value("outcome", column, voxel)];
-      const swatch = element("span", "", { class: "swatch", style: `background:${outcome.colour}` });
-      const text = element("span", ` ${outcome.code}, ${outcome.sentence}. What to do: ${outcome.advice}.`, { "data-map": "outcome", "data-fit": column.name });
-      lines.push(element("li", [swatch, element("b", ` ${column.name}:`), text]));
-    }
+    const fits = this.about.columns.filter((column) => !column.truth && voxel >= 0);
+    const outcomes = new Map(fits.map((column) => [column.name, this.about.outcomes[this.value("outcome", column, voxel)]]));
+    const swatch = (outcome) => element("span", "", { class: "swatch", style: `background:${outcome.colour}` });
+    const cells = this.about.columns.map((column) => {
+      const outcome = outcomes.get(column.name);
+      const content = outcome ? [swatch(outcome), ` ${outcome.code} ${outcome.short}`] : "";
+      return element("td", content, { "data-map": "outcome", "data-fit": column.name, class: "wrapped" });
+    });
+    document.getElementById("voxel-rows").append(element("tr", [element("th", "outcome", { scope: "row" }), ...cells]));
+    const lines = [...new Set(outcomes.values())].map((outcome) => {
+      const names = fits.map((column) => column.name).filter((name) => outcomes.get(name) === outcome);
+      return element("li", [swatch(outcome), element("b", ` ${names.join(", ")}: `), `${outcome.sentence}. What to do: ${outcome.advice}.`]);
+    });
     document.getElementById("voxel-outcomes").replaceChildren(...lines);
   }
 

@@ -1,5 +1,7 @@
 // The page comes to life: arrays are unpacked, controls are bound, the first voxel is shown.
 
+const TEXTS = ["axis_label_text_color", "major_label_text_color", "group_text_color", "axis_line_color", "major_tick_line_color", "minor_tick_line_color", "label_text_color"];
+
 async function begin() {
   performance.mark("begin");
   const about = JSON.parse(document.getElementById("about").textContent);
@@ -19,37 +21,41 @@ async function begin() {
   viewer.draw();
   inspector.show();
   performance.mark("maps");
-  await charted();
-  performance.mark("charts");
-  theme();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { theme(); controls.update({ map: true }); });
-  await inspector.load();
+  const items = JSON.parse(document.getElementById("diagrams").textContent);
+  const first = items.filter((item) => /^chart-(curve|residual|spectrum)/.test(item.target_id));
+  const loading = inspector.load(); // unpacked beside the main thread
+  await draw(first);
+  performance.mark("charts");
+  await loading;
   performance.mark("arrays");
   inspector.show();
-  performance.mark("voxel");
-  controls.overview();
   document.body.dataset.ready = "yes";
+  await draw(items.filter((item) => !first.includes(item)));
+  controls.overview();
+  document.body.dataset.whole = "yes";
+  performance.mark("whole");
 }
 
-// Bokeh has put its diagrams into the page.
-async function charted() {
-  const wanted = document.querySelectorAll("[data-root-id]").length;
-  while (!window.Bokeh || !Bokeh.documents.length || Object.keys(Bokeh.index.roots ? [...Bokeh.index.roots] : Bokeh.index).length < wanted) {
-    await new Promise((done) => setTimeout(done, 20));
+// Put diagrams into the page, one after another, so that the page stays awake.
+async function draw(items) {
+  for (const item of items) {
+    if (!document.getElementById(item.target_id)) continue;
+    await Bokeh.embed.embed_item(item);
+    theme();
+    await new Promise((done) => setTimeout(done, 0));
   }
 }
 
 // The text of the diagrams in the colour of the page.
 function theme() {
   const colour = getComputedStyle(document.body).color;
-  for (const made of Bokeh.documents) {
-    for (const plot of made.roots()) {
-      if (plot.title) plot.title.text_color = colour;
-      for (const part of [...(plot.below || []), ...(plot.left || []), ...(plot.center || [])]) {
-        for (const name of ["axis_label_text_color", "major_label_text_color", "group_text_color", "axis_line_color", "major_tick_line_color", "minor_tick_line_color", "label_text_color"]) {
-          if (name in part.properties) part[name] = colour;
-        }
-      }
+  for (const plot of Bokeh.documents.flatMap((made) => made.roots())) {
+    if (plot.themed === colour) continue;
+    plot.themed = colour;
+    if (plot.title) plot.title.text_color = colour;
+    for (const part of [...plot.below, ...plot.left, ...plot.center]) {
+      for (const name of TEXTS) if (name in part.properties) part[name] = colour;
     }
   }
 }
@@ -62,6 +68,7 @@ class Controls {
     this.maps();
     this.grid();
     find("slice").max = viewer.volume.nz - 1;
+    find("slice-control").classList.toggle("single", viewer.volume.nz === 1);
     find("slice").addEventListener("input", (event) => viewer.moveTo(...viewer.state.voxel.slice(0, 2), Number(event.target.value)));
     for (const [id, change] of [["slice-up", 1], ["slice-down", -1]]) find(id).addEventListener("click", () => viewer.step(0, 0, change));
     find("zoom-in").addEventListener("click", () => viewer.zoomBy(1.5));
@@ -161,6 +168,7 @@ class Controls {
       panel.canvas.setAttribute("aria-label", `Map of ${map.name} by ${box.firstChild.textContent}`);
     });
     this.find("window").hidden = outcome;
+    this.find("hide-dstar").hidden = !map.key.startsWith("dstar") || this.difference();
     this.find("legend").hidden = !outcome;
     if (outcome) return;
     await this.viewer.arrays.getAll(this.viewer.columnsOf(map).map((column) => `${map.key} ${column.name}`));

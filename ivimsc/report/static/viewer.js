@@ -3,7 +3,7 @@
 class Viewer {
   constructor(about, arrays, volume) {
     Object.assign(this, { about, arrays, volume, colours: new Colours(about) });
-    const voxel = volume.start();
+    const voxel = about.start;
     this.state = { map: about.maps.find((map) => map.key === "f") || about.maps[0], voxel, slice: voxel[2], zoom: 1, centre: volume.size.map((n) => n / 2), reference: null, chosen: {} };
     this.ranges = {}; // key, with "-" for differences -> [low, high] in the shown unit
     this.listeners = [];

@@ -49,26 +49,6 @@ class Volume {
     return this.about.affine.map((row) => row[0] * x + row[1] * y + row[2] * z + row[3]);
   }
 
-  // The slice with the most voxels, and the voxel of it that is nearest to their middle.
-  start() {
-    const counts = new Array(this.nz).fill(0);
-    const plane = this.nx * this.ny;
-    for (const place of this.places) counts[Math.floor(place / plane)]++;
-    const k = counts.indexOf(counts.reduce((a, b) => Math.max(a, b), 0));
-    const here = [];
-    this.places.forEach((place, voxel) => Math.floor(place / plane) === k && here.push(voxel));
-    const mean = [0, 0];
-    for (const voxel of here) this.placeOf(voxel).slice(0, 2).forEach((value, axis) => (mean[axis] += value / here.length));
-    let best = here[0];
-    let nearest = Infinity;
-    for (const voxel of here) {
-      const [i, j] = this.placeOf(voxel);
-      const away = (i - mean[0]) ** 2 + (j - mean[1]) ** 2;
-      if (away < nearest) [nearest, best] = [away, voxel];
-    }
-    return this.placeOf(best);
-  }
-
   // A position in words, as "R 12.0, A 30.1, S 4.0 mm".
   position(i, j, k) {
     if (!this.about.view.plane) return "";
