@@ -88,14 +88,14 @@ def pack_sources(sources: Sources, sigma: float, regions: NDArray | None = None,
 def _pieces(sources: Sources, sigma: float, regions: NDArray | None, level: Level, extra: set[str]) -> Iterator[_Piece]:
     middle = _median(sources)
     for key, shown in SHOWN.items():
-        step = (shown.step or 1e-4 * middle) * level.steps
+        step = shown.step * (middle if shown.of_s0 else 1.0) * level.steps
         for name, fields in [("truth", sources.truth or {}), *((fit.name, fit.fields) for fit in sources.fits)]:
             if key not in fields or (shown.error and not level.errors):
                 continue
             exact = key == "outcome"
             precision = None if exact else Precision(step, level.errors if shown.error else level.k)
             yield _Piece(f"{key} {name}", fields[key], precision)
-    precision = Precision((sigma or 1e-2 * middle) * level.signal, 2000.0)
+    precision = Precision((sigma or 1e-2 * middle) * level.signal, 16000.0)
     yield _Piece("signals", sources.signals, precision)
     if sources.images and "images" in extra:
         yield _Piece("images", sources.images.signals, precision)

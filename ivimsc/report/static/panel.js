@@ -14,6 +14,7 @@ class Panel {
   // Draw, once the values are there.
   async draw() {
     const map = this.map || this.viewer.state.map;
+    if (!this.viewer.arrays.has(`${map.key} ${this.column.name}`)) return;
     const wanted = this.viewer.namesOf(map, this.column);
     if (wanted.some((name) => !this.viewer.arrays.now(name))) {
       await this.viewer.arrays.getAll(wanted);
