@@ -34,9 +34,11 @@ def test_some_volumes_are_those_that_were_fitted(repeated_series, tmp_path):
 
 
 def test_a_fit_of_other_signals_is_refused(made, repeated_series, tmp_path):
-    with pytest.raises(InputError, match=r"scan_nlls.h5: found the fit of other signals .*expected one of those in"):
-        with opened_sources(made.store, [repeated_series.path]):
-            pass
+    with (
+        pytest.raises(InputError, match=r"scan_nlls.h5: found the fit of other signals .*expected one of those in"),
+        opened_sources(made.store, [repeated_series.path]),
+    ):
+        pass
 
 
 def test_the_same_method_twice_gets_two_names(made, tmp_path):
@@ -48,19 +50,25 @@ def test_the_same_method_twice_gets_two_names(made, tmp_path):
 
 def test_too_many_voxels_are_refused_before_they_are_read(made, monkeypatch):
     monkeypatch.setattr(module, "MOST", 100)
-    with pytest.raises(InputError, match="found 104 voxels, expected at most 100 for a report: a mask leaves"):
-        with opened_sources(made.store, made.paths):
-            pass
+    with (
+        pytest.raises(InputError, match="found 104 voxels, expected at most 100 for a report: a mask leaves"),
+        opened_sources(made.store, made.paths),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("name", ["bval", "volumes"])
 def test_a_voxel_store_has_its_own_bvalues_and_voxels(made, name):
-    with pytest.raises(InputError, match=f"{name}: found x, expected none"):
-        with opened_sources(made.store, made.paths, **{name: "x"}):
-            pass
+    with (
+        pytest.raises(InputError, match=f"{name}: found x, expected none"),
+        opened_sources(made.store, made.paths, **{name: "x"}),
+    ):
+        pass
 
 
 def test_a_series_needs_its_bvalues(repeated_series):
-    with pytest.raises(InputError, match="bval: found none, expected the .bval file"):
-        with opened_sources(repeated_series.folder / "scan.nii.gz", [repeated_series.path]):
-            pass
+    with (
+        pytest.raises(InputError, match="bval: found none, expected the .bval file"),
+        opened_sources(repeated_series.folder / "scan.nii.gz", [repeated_series.path]),
+    ):
+        pass
