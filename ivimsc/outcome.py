@@ -12,7 +12,7 @@ __all__ = ["Outcome"]
 
 
 class Outcome(IntEnum):
-    """How a voxel's fit ended. `sentence` is the one wording that logs, reports and docs use."""
+    """How a voxel's fit ended. `sentence` is the one wording that logs, reports and docs use, and `advice` says what to do."""
 
     OUTSIDE = 0
     CONVERGED = 1
@@ -29,6 +29,11 @@ class Outcome(IntEnum):
         """What the outcome means, in words."""
         return _SENTENCES[self]
 
+    @property
+    def advice(self) -> str:
+        """What to do with such voxels, in words."""
+        return _ADVICE[self]
+
 
 _SENTENCES = {
     Outcome.OUTSIDE: "outside the mask",
@@ -40,4 +45,16 @@ _SENTENCES = {
     Outcome.GAP: "duality gap above the tolerance",
     Outcome.OUTSIDE_TRAINING: "outside what the model was trained on, in its signals or in its estimates",
     Outcome.MISFIT: "the model does not explain the signal: residuals beyond what the noise level allows",
+}
+
+_ADVICE = {
+    Outcome.OUTSIDE: "nothing was asked here",
+    Outcome.CONVERGED: "use them",
+    Outcome.AT_BOUND: "use what is not at the bound; widen the bounds only where the tissue asks for it",
+    Outcome.ITERATION_LIMIT: "raise the limit; if many voxels have it, look at the signals",
+    Outcome.DSTAR_UNIDENTIFIABLE: "use S0, D and f with its error; leave D* out",
+    Outcome.BAD_SIGNAL: "a mask leaves the background out",
+    Outcome.GAP: "raise max_iterations",
+    Outcome.OUTSIDE_TRAINING: "do not use the values; fit by a method without training",
+    Outcome.MISFIT: "look at the residuals: motion, kurtosis, a spike or another tissue; the standard errors are not valid",
 }

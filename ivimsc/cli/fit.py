@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -35,17 +36,21 @@ def fit(
     force: bool = typer.Option(False, "--force", help="Overwrite earlier results of this method."),
     no_maps: bool = typer.Option(False, "--no-maps", help="Write the estimate store alone."),
     model: str = typer.Option(None, metavar="FILE", help="Trained model (.safetensors) for scdnn, mlp and ivimnet."),
+    report: bool = typer.Option(False, "--report", help="Write a report beside the maps (extra [report])."),
     settings: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Option of the method; may be repeated."),
     chunk: int = typer.Option(None, hidden=True),
 ) -> int:
     """Fit the IVIM model to a series or a store: estimate store and NIfTI maps."""
     from ivimsc.cli.show import outcome_lines, progress, settings_of
     from ivimsc.cli.words import in_options
+    from ivimsc.errors import InputError
     from ivimsc.fit import FitJob, fit_file
     from ivimsc.physics.bvalue_text import parse_bvalues
 
     chosen = settings_of(settings) | ({} if model is None else {"model": model})
     if input.suffix.lower() in TABLES:
+        if report:
+            raise InputError("report: found a table of curves, expected a series or a voxel store")
         return _fit_table(input, method, out, chosen, force)
     wanted = None if bvalues is None else parse_bvalues(bvalues)
     job = FitJob(
@@ -65,6 +70,7 @@ def fit(
         chunk,
         volumes,
     )
+    page = _report_job(job) if report else None
     try:
         with progress(f"fit {method}") as advance:
             done = fit_file(
@@ -84,11 +90,25 @@ def fit(
     if done.maps:
         keys = ",".join(path.name.split("_param-")[1].split("_")[0] for path in done.maps)
         print(f"maps:      {str(done.maps[0]).split('_param-')[0]}_param-{{{keys}}}_dwimap.nii.gz")
+    if page is not None:
+        from ivimsc.report import write_report
+
+        print(f"report:    {write_report(page)}")
     if done.mostly_bad:
         advice = "over half of the voxels have a bad signal (outcome 5); a mask leaves them out"
         print(f"ivimsc: warning: {advice}", file=sys.stderr)
         raise typer.Exit(3)
     return 0
+
+
+def _report_job(job: Any) -> Any:
+    """The report of a fit, checked before the fit begins."""
+    from ivimsc.report import ReportJob, check_job
+
+    out = job.target.with_name(f"{job.target.stem}_report.html")
+    page = ReportJob(job.input, [job.target], out, job.bval, job.volumes, force=job.force or job.resume)
+    check_job(page, job.mask)
+    return page
 
 
 def _fit_table(input: Path, method: str, out: Path, chosen: dict, force: bool) -> int:

@@ -28,6 +28,7 @@ __all__ = [
     "encode_volume",
     "little_endian",
     "read_image",
+    "read_shape",
     "read_volume",
     "volume_stream",
     "write_bval",
@@ -204,6 +205,26 @@ def read_image(path: Path) -> Image:
         longer = [n for n in data.shape[3:] if n > 1]
         data = data.reshape(*data.shape[:3], *(longer or [1]), order="F")
     return Image(data, slope, inter, geometry)
+
+
+def read_shape(path: str | Path) -> tuple[int, ...]:
+    """The shape of a NIfTI image, from its header alone.
+
+    Parameters
+    ----------
+    path : as for `read_image`
+
+    Raises
+    ------
+    InputError
+        for a file that is missing or not NIfTI
+    """
+    about = files_of(Path(path))[0]
+    with told(about, "a NIfTI file that can be read"), open(about, "rb") as file, _whole(about):
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream = igzip.IGzipFile(fileobj=file, mode="rb") if packed else file
+        return tuple(int(size) for size in parse_header(about, stream)[0].get_data_shape())
 
 
 @contextmanager
