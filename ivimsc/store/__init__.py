@@ -9,9 +9,19 @@ from pathlib import Path
 
 from ivimsc.store.estimates import EstimateStore, PartFile, StoredDictionary
 from ivimsc.store.hdf5 import ESTIMATES, open_file
+from ivimsc.store.naming import name_fits
 from ivimsc.store.voxels import VoxelStore, VoxelWriter, write_voxels
 
-__all__ = ["EstimateStore", "PartFile", "StoredDictionary", "VoxelStore", "VoxelWriter", "open_store", "write_voxels"]
+__all__ = [
+    "EstimateStore",
+    "PartFile",
+    "StoredDictionary",
+    "VoxelStore",
+    "VoxelWriter",
+    "name_fits",
+    "open_store",
+    "write_voxels",
+]
 
 
 def open_store(path: str | Path) -> VoxelStore | EstimateStore:
