@@ -8,53 +8,11 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.files import make_folder, refuse_existing, written_together
-from ivimsc.nifti import read_volume, require_same_place
-from ivimsc.store import EstimateStore, VoxelStore
+from ivimsc.regions import regions_of
+from ivimsc.store import EstimateStore
 from ivimsc.text import cell, one_line
 
 __all__ = ["mean_spectra", "regions_of", "write_spectra"]
-
-
-def regions_of(fit: EstimateStore, labels: Path | None = None) -> dict[str, NDArray[np.bool_]]:
-    """The regions that spectra are averaged over: all voxels, then those of the labels.
-
-    Parameters
-    ----------
-    fit : estimate store
-    labels : voxel store (.h5) with tissue labels, or NIfTI volume of label numbers; 0 is no region
-
-    Returns
-    -------
-    Name of each region -> (voxel,) bool, which voxels belong to it
-
-    Raises
-    ------
-    InputError
-        where the labels do not belong to the estimates
-    """
-    inside = {"all": np.ones(len(fit), bool)}
-    if labels is None:
-        return inside
-    if labels.suffix == ".h5":
-        with VoxelStore(labels) as voxels:
-            if voxels.signals_sha256 != fit.signals_sha256:
-                raise InputError(
-                    f"{labels}: found other signals than those of {fit.path}, expected the voxels that were fitted"
-                )
-            if voxels.tissue is None:
-                raise InputError(f"{labels}: found no tissue labels, expected a labelled store")
-            names, values = voxels.tissue_names, np.asarray(voxels.tissue)
-    else:
-        volume, geometry = read_volume(labels)
-        require_same_place(labels, volume.shape, geometry, fit.path, fit.geometry)
-        values, names = volume.reshape(fit.geometry.shape)[tuple(fit.index[:].T)], {}
-        if (values != np.round(values)).any():  # NaN differs from itself
-            odd = values[values != np.round(values)][0]
-            raise InputError(f"{labels}: found the label {odd:g}, expected whole numbers")
-    for code in np.unique(values):
-        if code > 0:
-            inside[names.get(int(code), f"label {int(code)}")] = values == code
-    return inside
 
 
 def mean_spectra(fit: EstimateStore, regions: dict[str, NDArray[np.bool_]]) -> dict[str, NDArray[np.float64]]:

@@ -1,6 +1,5 @@
 """``ivimsc compare``."""
 
-import sys
 from pathlib import Path
 
 import typer
@@ -65,33 +64,12 @@ def _show(comparison, tissues: bool) -> None:
 
 def _table(rows, columns: tuple[str, ...]) -> None:
     """One table per tissue and parameter."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from ivimsc.cli.show import show_table
 
-    from ivimsc.cli.streams import steered
-
-    console = Console(file=steered(sys.stdout))
-    if not console.is_terminal:
-        console.width = 140  # a log file has no width to fit into
+    words = [column.replace("_", " ") for column in columns]
+    left = sum(column in ("method", "first", "second") for column in columns)
     for key in dict.fromkeys((row.tissue, row.parameter, row.unit) for row in rows):
         tissue, parameter, unit = key
         members = [row for row in rows if (row.tissue, row.parameter, row.unit) == key]
-        table = Table(
-            title=Text(one_line(f"{parameter} [{unit}], {tissue}, {members[0].voxels:,} voxels")),
-            title_justify="left",
-            box=None,
-        )
-        for column in columns:
-            table.add_column(
-                column.replace("_", " "), justify="left" if column in ("method", "first", "second") else "right"
-            )
-        for row in members:
-            table.add_row(*(Text(one_line(_cell(getattr(row, column)))) for column in columns))
-        console.print(table)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.4g}"
-    return str(value)
+        title = f"{parameter} [{unit}], {tissue}, {members[0].voxels:,} voxels"
+        show_table(title, words, [[getattr(row, column) for column in columns] for row in members], left)

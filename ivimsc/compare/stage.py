@@ -15,9 +15,9 @@ from ivimsc.outcome import Outcome
 from ivimsc.physics.cramer_rao import cramer_rao
 from ivimsc.physics.parameters import PARAMETERS, Parameter
 from ivimsc.physics.protocol import select_bvalues
-from ivimsc.store import EstimateStore, VoxelStore
+from ivimsc.store import EstimateStore, VoxelStore, name_fits
 
-__all__ = ["Comparison", "compare", "name_fits", "write_comparison"]
+__all__ = ["Comparison", "compare", "write_comparison"]
 
 ALL = "all"
 SHOWN = PARAMETERS[1:]  # f, D, D*
@@ -66,7 +66,7 @@ def compare(
     InputError
         for estimates that do not belong to the voxels, and for none
     """
-    named = name_fits(voxels, fits)
+    named = _named(voxels, fits)
     tissues = _tissues(voxels)
     notes: list[str] = []
     rows: list[Row] = []
@@ -92,34 +92,14 @@ def _common(*fits: EstimateStore) -> list[Parameter]:
     return [p for p in SHOWN if all(p.key in fit.keys for fit in fits)]
 
 
-def name_fits(voxels: VoxelStore, fits: list[EstimateStore]) -> dict[str, EstimateStore]:
-    """Give every fit a name: its method, or its file's name where a method comes twice.
-
-    Parameters
-    ----------
-    voxels, fits : open stores
-
-    Returns
-    -------
-    name -> fit, in the order given
-
-    Raises
-    ------
-    InputError
-        for no fit, for a fit of other voxels, and for the same fit twice
-    """
-    if not fits:
-        raise InputError("compare: found no estimate store, expected at least one")
+def _named(voxels: VoxelStore, fits: list[EstimateStore]) -> dict[str, EstimateStore]:
+    """Name -> fit, each of these voxels; InputError for a fit of others."""
     for fit in fits:
         if fit.signals_sha256 != voxels.signals_sha256:
             raise InputError(f"{fit.path}: found estimates of other signals (checksum {fit.signals_sha256[:8]}…), expected those of {voxels.path} ({voxels.signals_sha256[:8]}…)")  # fmt: skip
         if len(fit) != len(voxels):
             raise InputError(f"{fit.path}: found {len(fit)} voxels, expected {len(voxels)} as in {voxels.path}")
-    methods = [fit.method for fit in fits]
-    names = [m if methods.count(m) == 1 else fit.path.stem for m, fit in zip(methods, fits, strict=True)]
-    if len(set(names)) < len(names):
-        raise InputError(f"compare: found {max(names, key=names.count)} twice, expected different estimate stores")
-    return dict(zip(names, fits, strict=True))
+    return name_fits(fits)
 
 
 def _tissues(voxels: VoxelStore) -> dict[str, NDArray[np.bool_]]:
@@ -250,7 +230,7 @@ def write_comparison(voxels: VoxelStore, fits: list[EstimateStore], comparison: 
     """
     from ivimsc.compare.figure import draw  # matplotlib is loaded only where something is drawn
 
-    named = name_fits(voxels, fits)
+    named = _named(voxels, fits)
     names = list(named)
     against = [("truth", name) for name in names] if comparison.rows else [(names[0], name) for name in names[1:]]
     tables = {out / f"{stem}_compare.csv": comparison.rows, out / f"{stem}_agreement.csv": comparison.agreements}
