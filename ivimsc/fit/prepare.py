@@ -93,7 +93,8 @@ def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, la
     else:
         sigma = 0.0 if level is None else level.sigma
         notes += [] if level is None else [level.sentence()]
-    return Prepared(fitter, options, notes, _limit(sigma, np.asarray(voxels.weights, np.float64)))
+    weights = np.asarray(voxels.weights, np.float64)[getattr(fitter, "columns", slice(None))]  # of the b-values it uses
+    return Prepared(fitter, options, notes, _limit(sigma, weights))
 
 
 def _limit(sigma: float, weights: NDArray[np.float64]) -> float:
