@@ -138,6 +138,8 @@ def _kernel(start, stop, signals, setting, result):
 class Fitter(fitter.Fitter):
     """simplified made ready for one protocol."""
 
+    closest, unknowns = True, 3  # S0, f and D
+
     def __init__(self, voxels: VoxelSource, columns: NDArray[np.intp], options: Options, launch: Launch) -> None:
         b = np.asarray(voxels.bvalues, np.float64)[columns]
         self.columns = columns
