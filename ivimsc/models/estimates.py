@@ -64,7 +64,8 @@ class Signals:
         if s0 is None and not len(zero) and not voxels.leaves_out_s0:
             raise InputError(f"option s0 of {model.method}: found none, and no b = 0 in the data, expected S0 as the option s0")  # fmt: skip
         self.zero = int(zero[0]) if s0 is None and len(zero) else -1
-        self.weights, self._s0_images = voxels.weights[self.columns], getattr(voxels, "s0_images", 1.0)
+        self.weights = voxels.weights[self.columns]
+        self._s0_images = voxels.weights[self.zero] if self.zero >= 0 else getattr(voxels, "s0_images", 1.0)
         self.notes = ["S0: signal at b = 0" if s0 is None else f"S0: {s0:g} (given)"]
         if np.any(self.weights != self.weights[0]):
             low, high = self.weights.min(), self.weights.max()
