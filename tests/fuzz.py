@@ -3,7 +3,7 @@
 By hand, for minutes:  python tests/fuzz.py --parser voxels --count 10000 --seed 1   (no --parser: all of them)
 
 Every file is made from a good one by one of the mutators, from seed and number alone, and judged in a process of its
-own for each hundred of them: a crash, a hang, a traceback and memory beyond `ROOM` are failures, and so is another answer
+own for each 500 of them: a crash, a hang, a traceback and memory beyond `ROOM` are failures, and so is another answer
 than that of the good file where the format has a checksum. The files that failed are kept in --keep DIR.
 """
 
@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
 from tests.fuzzing import files, mutators  # noqa: E402
 
-SECONDS, ROOM, BATCH = 20, 300, 100  # per file; MB beyond what the good file takes; files per process
+SECONDS, ROOM, BATCH = 20, 300, 500  # per file; MB beyond what the good file takes; files per process
 
 
 def failures(parser: str, count: int, seed: int, keep: Path | None = None) -> list[str]:

@@ -304,7 +304,7 @@ def rewrite_nifti(good: Path, target: Path, random: np.random.Generator) -> str:
     data = bytearray(gzip.decompress(data)) if packed else data
     for _ in range(int(random.integers(1, 4))):
         at, n = int(random.integers(40, 348)) // 2 * 2, int(random.choice([1, 2, 4, 8]))
-        value = random.choice([0, 1, 7, 255, 32767, 65535, 2**31 - 1, 2**31]) % 256**n
+        value = int(random.choice([0, 1, 7, 255, 32767, 65535, 2**31 - 1, 2**31])) % 256**n
         new = int(value).to_bytes(n, "little")
         if n == 4 and random.random() < 0.6:
             new = np.float32(random.choice([np.nan, np.inf, -np.inf, 0, -1, 1e38, 1e-40, 2.5e9, 100, 351])).tobytes()
