@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc import __version__
-from ivimsc.errors import InputError
 from ivimsc.estimates import FIELDS, Field
 from ivimsc.files import make_folder, written_together
 from ivimsc.nifti import little_endian, volume_stream
@@ -146,12 +145,7 @@ def _write_volumes(store: EstimateStore, fields: list[Field], paths: list[Path])
 
 def _places(store: EstimateStore, low: int, high: int) -> Iterator[_Run]:
     """The voxels of the store whose place in the volume is within low..high, run by run."""
-    shape = store.geometry.shape
-    for start in range(0, len(store), _RUN):
-        index = store.index[start : start + _RUN]
-        if ((index < 0) | (index >= shape)).any():
-            raise InputError(f"{store.path}: found an index outside the volume, expected all within {shape}")
-        places = np.ravel_multi_index(tuple(index.T), shape, order="F")  # in the order of the file: x fastest
+    for start, places in store.places(_RUN):
         rows = np.flatnonzero((places >= low) & (places < high))
         if len(rows):
             yield _Run(start, rows.astype(np.int32), (places[rows] - low).astype(np.int32))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from ivimsc.errors import InputError
 from ivimsc.text import one_line
 
 __all__ = ["register"]
@@ -25,14 +26,19 @@ def register(app: typer.Typer) -> None:
 
 def info(
     file: Path = typer.Argument(None, metavar="[FILE]", help="A store (.h5) or model (.safetensors) to describe."),
+    verify: bool = typer.Option(False, "--verify", help="Read all of FILE, and compare it with its checksums."),
 ) -> None:
     """Print versions, CPU, threads, GPU and methods; or what a store holds."""
+    if verify and file is None:
+        raise InputError("verify: found no FILE, expected the file to compare with its checksums")
     if file is not None and file.suffix == ".safetensors":
         from ivimsc.models import read_model
 
-        return print(*map(one_line, read_model(file).card()), sep="\n")
+        model = read_model(file)
+        print(*map(one_line, model.card()), sep="\n")
+        return print(_verdict([] if model.has_checksum else ["all weights"])) if verify else None
     if file is not None:
-        return _describe(file)
+        return _describe(file, verify)
     import numba
 
     from ivimsc import __version__
@@ -80,11 +86,8 @@ def _cpu_name() -> str:
     return llvmlite.binding.get_host_cpu_name()
 
 
-def _describe(file: Path) -> None:
-    import numpy as np
-
+def _describe(file: Path, verify: bool) -> None:
     from ivimsc.cli.show import outcome_lines
-    from ivimsc.outcome import Outcome
     from ivimsc.store import EstimateStore, open_store
 
     with open_store(file) as store:
@@ -96,7 +99,15 @@ def _describe(file: Path) -> None:
         if isinstance(store, EstimateStore):
             print(one_line(f"method:   {store.method} on {store.device}, {store.threads} threads, {store.seconds:.2f} s, options {store.options}"))  # fmt: skip
             print(*map(one_line, store.notes), sep="\n")
-            counts = np.bincount(store["outcome"], minlength=len(Outcome))
-            print(*outcome_lines({o: int(counts[o]) for o in Outcome if counts[o]}), sep="\n")
+            print(*outcome_lines(store.count_outcomes()), sep="\n")
         else:
-            print(one_line(f"truth:    {'yes' if store.truth else 'no'}; tissues: {', '.join(store.tissue_names.values()) or 'not labelled'}"))  # fmt: skip
+            print(one_line(f"truth:    {'yes' if store.has_truth else 'no'}; tissues: {', '.join(store.tissue_names.values()) or 'not labelled'}"))  # fmt: skip
+        if verify:
+            print(_verdict(store.verify()))
+
+
+def _verdict(unknown: list[str]) -> str:
+    """What comparing a file with its checksums said; `unknown` has none."""
+    if not unknown:
+        return "checksums: all agree"
+    return f"checksums: none for {', '.join(unknown)}, as an earlier ivimsc wrote the file; all others agree"

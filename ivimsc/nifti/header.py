@@ -20,6 +20,7 @@ __all__ = ["files_of", "geometry_of", "new_header", "parse_header", "scaling_of"
 _SINGLE, _PAIR = (b"n+1\0", b"n+2\0"), (b"ni1\0", b"ni2\0")
 _SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _UNITS = {1: "meter", 2: "mm", 3: "micron"}  # bits 0 to 2 of xyzt_units; bits 6 and 7 are unused
+_ALIGNED, _LAST_CODE = 2, 5  # of the spaces that a qform or sform can lead to
 _ROUNDING = 1e-3  # the sum of squares of a quaternion's parts may be so far above 1
 
 
@@ -136,9 +137,12 @@ def scaling_of(path: Path, header: nib.Nifti1Header) -> tuple[float, float]:
 
 
 def _mend(header: nib.Nifti1Header) -> None:
-    """Voxel sizes are positive, qfac is 1 or -1, and the parts of the quaternion do not add up to more than 1 by rounding."""
+    """Voxel sizes are positive, qfac is 1 or -1, codes are known, and the parts of the quaternion are at most 1 but for rounding."""
     header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
     header["pixdim"][0] = -1 if header["pixdim"][0] == -1 else 1  # 0 stands for 1
+    for name in ("qform_code", "sform_code"):
+        if not 0 <= (code := int(header[name])) <= _LAST_CODE:
+            header[name] = _ALIGNED if code > 0 else 0  # a space that nobody knows; none, as viewers take it
     names = ("quatern_b", "quatern_c", "quatern_d")
     parts = np.array([header[name] for name in names], np.float64)
     if 1 < (norm := parts @ parts) < 1 + _ROUNDING:

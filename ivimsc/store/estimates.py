@@ -72,6 +72,7 @@ class EstimateStore(Store):
         attributes.of_kind("threads", int), attributes.of_kind("seconds", float, int)
         for key in self.keys:
             opened.require_kind(self._fields[key], "u" if key == "outcome" else "fiu", (None,))
+        self._fields["outcome"].require = _require_known
         _require_spectrum(self._file, len(self))
 
     def __len__(self) -> int:
@@ -114,8 +115,7 @@ class EstimateStore(Store):
         if key not in self.keys:
             raise InputError(f"{self.path}: found no field {key!r}, expected one of {', '.join(self.keys)}")
         with checked(self.path):
-            values = self._fields[key][start:stop]
-            return _known(values) if key == "outcome" else values
+            return self._fields[key][start:stop]
 
     def read(self, start: int = 0, stop: int | None = None) -> Estimates:
         """The estimates of the voxels start..stop, without the spectrum.
@@ -135,9 +135,15 @@ class EstimateStore(Store):
         """
         with checked(self.path):
             arrays = {field.code: self._fields[field.key][start:stop] for field in FIELDS if field.key in self.keys}
-            _known(arrays["outcome"])
         absent = dict.fromkeys(field.code for field in FIELDS if field.key not in REQUIRED)
         return Estimates(**(absent | arrays))
+
+    def count_outcomes(self) -> dict[Outcome, int]:
+        """Voxels per outcome, those that occur; read some at a time, for `np.bincount` takes 8 bytes per voxel."""
+        counts = np.zeros(len(Outcome), np.int64)
+        for start in range(0, len(self), opened.BLOCK):
+            counts += np.bincount(self.read_field("outcome", start, start + opened.BLOCK), minlength=len(Outcome))
+        return {outcome: int(counts[outcome]) for outcome in Outcome if counts[outcome]}
 
     @cached_property
     def spectrum(self) -> Spectrum | None:
@@ -162,11 +168,10 @@ class EstimateStore(Store):
             return StoredDictionary(group["d"][:], group["dstar"][:], group["atoms"][:] if "atoms" in group else None)
 
 
-def _known(outcome: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Outcomes (voxel,), none of which is unknown (else Damaged)."""
-    if len(outcome) and outcome.max() >= len(Outcome):
+def _require_known(outcome: NDArray[np.uint8]) -> None:
+    """Refuse outcomes (voxel,) that there are not (Damaged)."""
+    if outcome.max() >= len(Outcome):
         raise opened.Damaged(f"an outcome {outcome.max()}, expected 0 to {len(Outcome) - 1}")
-    return outcome
 
 
 def _require_spectrum(file: Any, n: int) -> None:
@@ -328,6 +333,8 @@ class PartFile:
 
 
 def _copy_index(file: File, voxels: Any, guard: FailSafeFile) -> None:
+    for _ in voxels.places() if hasattr(voxels, "places") else ():
+        pass  # refuses two voxels in one place
     places = column(file, "index", (len(voxels), 3), np.int32)
     for start in range(0, len(voxels), BLOCK):
         places[start : start + BLOCK] = voxels.index[start : start + BLOCK]

@@ -33,7 +33,8 @@ __all__ = [
 
 VOXELS, ESTIMATES, VERSION = "ivimsc-voxels", "ivimsc-estimates", 1
 CHECKSUMS = "checksums"  # attribute: JSON, the checksum of every table, and of the other attributes under "attributes"
-MOST_BVALUES, MOST_PLACES = 10_000, 2**30  # of a scan; voxels of a volume: 1024 × 1024 × 1024
+MOST_BVALUES = 10_000  # of a scan
+MOST_PLACES, MOST_IN_SLICE = 2**28, 2**24  # voxels of a volume: 645 × 645 × 645; of a slice: 4096 × 4096
 BLOCK = 2**20  # rows read at once
 SMALL = 2**16  # bytes of tables that are compared with their checksum when a file is opened
 
@@ -91,7 +92,9 @@ class Store:
                 self.attrs: dict[str, Any] = attributes.json("attrs", dict)
                 self.index: Table = self._file["index"]  # (voxel, 3) int32; index[start:stop] reads
                 require_kind(self.index, "i", (None, 3))
+                self.index.require = self._require_inside
                 self._load(attributes)
+                self._require_volume()
                 self._require_kinds(attributes)
                 self.has_checksums = expect_checksums(self._file)
         except BaseException:
@@ -112,8 +115,21 @@ class Store:
                     f"{self.path}: found {length} rows in {group}{name}, expected {len(self)}, as many as voxels"
                 )
 
-    def places(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """The places of the voxels in the volume, x fastest, as (first voxel, places (voxel,)), some at a time.
+    def _require_volume(self) -> None:
+        """Refuse a volume that is out of all proportion: a slice of it is an array in memory."""
+        shape = self.geometry.shape
+        slices, volume = max(MOST_IN_SLICE, 16 * len(self)), max(MOST_PLACES, 16 * len(self))
+        if math.prod(shape[:2]) > slices or math.prod(shape) > volume:
+            raise Damaged(f"{len(self):,} voxels in a volume of shape {shape}, expected at most {volume:,} places")
+
+    def _require_inside(self, index: NDArray[np.int32]) -> None:
+        """Refuse places (voxel, 3) outside the volume (InputError)."""
+        shape = self.geometry.shape
+        if ((index < 0) | (index >= shape)).any():
+            raise InputError(f"{self.path}: found an index outside the volume, expected all within {shape}")
+
+    def places(self, run: int = BLOCK) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """The places of the voxels in the volume, x fastest, as (first voxel, places (voxel,)), `run` voxels at a time.
 
         Raises
         ------
@@ -121,11 +137,8 @@ class Store:
             for a place outside the volume, and for one that comes twice
         """
         shape, last, unordered = self.geometry.shape, -1, False
-        for start in range(0, len(self.index), BLOCK):
-            index = self.index[start : start + BLOCK]
-            if ((index < 0) | (index >= shape)).any():
-                raise InputError(f"{self.path}: found an index outside the volume, expected all within {shape}")
-            places = np.ravel_multi_index(tuple(index.T), shape, order="F")
+        for start in range(0, len(self.index), run):
+            places = np.ravel_multi_index(tuple(self.index[start : start + run].T), shape, order="F")
             unordered |= bool(len(places) and (places[0] <= last or (np.diff(places) <= 0).any()))
             last = int(places[-1])
             yield start, places
@@ -170,8 +183,8 @@ def _read_geometry(attributes: Attributes) -> Geometry:
     """The geometry among the attributes of a store."""
     forms = {name: attributes.numbers(name, 4, 4) for name in ("qform", "sform") if name in attributes}
     shape = tuple(int(size) for size in attributes.numbers("shape", 3))
-    if min(shape) < 1 or math.prod(shape) > MOST_PLACES:
-        raise Damaged(f"a volume of shape {shape}, expected 1 to {MOST_PLACES:,} voxels")
+    if min(shape) < 1:
+        raise Damaged(f"a volume of shape {shape}, expected lengths of at least 1")
     codes = {name: attributes.of_kind(name, int) for name in ("qform_code", "sform_code")}
     if not set(codes.values()) <= set(range(6)):
         raise Damaged("a qform_code or sform_code that NIfTI does not have")
@@ -226,7 +239,7 @@ def open_file(path: Path) -> File:
 
 
 def _damaged(path: Path, text: str) -> InputError:
-    return InputError(f"{path}: found a damaged store ({text}), expected a whole one")
+    return InputError(f"{path}: found a damaged store ({text[:200]}), expected a whole one")
 
 
 def require_format(path: Path, file: File, kind: str) -> None:
@@ -245,10 +258,14 @@ def require_format(path: Path, file: File, kind: str) -> None:
     """
     found, version = file.attrs.get("format"), file.attrs.get("format_version")
     if not isinstance(found, str) or found != kind:
-        other = f"format {found!r}" if found else "an HDF5 file of something else (no format)"
+        other = (
+            f"format {str(found)[:60]!r}"
+            if found is not None and str(found)
+            else "an HDF5 file of something else (no format)"
+        )
         raise InputError(f"{path}: found {other}, expected {kind!r}")
     if not isinstance(version, int) or version != VERSION:
-        made = file.attrs.get("ivimsc_version", "unknown")
+        version, made = (str(text)[:20] for text in (version, file.attrs.get("ivimsc_version", "unknown")))
         raise InputError(f"{path}: found format_version {version} (ivimsc {made}), expected {VERSION}")
 
 

@@ -63,10 +63,12 @@ class Table:
     name : in the file
     shape, dtype : of the array
     refuse : makes the error for this file from a text
+    require : called with all values that are read, to refuse those that cannot be
     """
 
     def __init__(self, source: Source, name: str, messages: list[Message], refuse: Callable[[str], Exception]) -> None:
         self._source, self.name, self.refuse = source, name, refuse
+        self.require: Callable[[NDArray], None] | None = None
         self._checksum: Checksum | None = None
         self._lock = threading.Lock()
         own = {message.kind: message.data for message in messages}
@@ -150,6 +152,8 @@ class Table:
             try:
                 self._read(start, stop, values)
                 self._check(start, values)
+                if self.require is not None:
+                    self.require(values)
             except (Damaged, OSError) as error:
                 raise self.refuse(str(error)) from error
         return values
