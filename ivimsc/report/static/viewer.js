@@ -73,6 +73,7 @@ class Viewer {
     const other = difference ? this.arrays.now(`${map.key} ${this.state.reference}`) : null;
     const outcome = map.key.startsWith("dstar") && this.hideUnidentifiable ? this.arrays.now(`outcome ${column.name}`) : null;
     const categories = map.key === "outcome" ? this.colours.outcomes : null;
+    const blank = this.arrays.now("blank");
     const table = categories ? null : this.tableOf(map, difference);
     const [low, high] = categories ? [0, 1] : this.rangeOf(map, difference);
     const scale = 255 / (high - low || 1);
@@ -81,7 +82,7 @@ class Viewer {
       for (let u = 0; u < columns; u++, at++) {
         const [i, j] = this.volume.fromScreen(u, v);
         const voxel = this.volume.at(i, j, this.state.slice);
-        if (voxel < 0) pixels[at] = OUTSIDE;
+        if (voxel < 0 || (blank && blank[voxel])) pixels[at] = OUTSIDE;
         else if (categories) pixels[at] = categories[values[voxel]];
         else if (outcome && outcome[voxel] === 4 && !difference) pixels[at] = this.colours.meaningless;
         else {
