@@ -79,7 +79,7 @@ def _outcomes(counts: Mapping[str, Mapping[Outcome, int]]) -> list[str]:
     told = {
         Outcome.DSTAR_UNIDENTIFIABLE: "there the value of D* means nothing",
         Outcome.MISFIT: "there the standard errors are not valid",
-        Outcome.BAD_SIGNAL: "they were not fitted",
+        Outcome.BAD_SIGNAL: "they were not fitted, and a mask leaves the background out",
         Outcome.ITERATION_LIMIT: "their fit did not end",
         Outcome.GAP: "their code is not proved to be optimal",
         Outcome.OUTSIDE_TRAINING: "do not use their values",

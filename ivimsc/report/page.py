@@ -107,6 +107,7 @@ def _about(sources: Sources, found: Mapping[str, Any], kept: Kept, identifiers: 
     return {
         "box": (high - low).tolist(),
         "origin": low.tolist(),
+        "focus": _focus(sources, low),
         "start": (_start(sources) - low).tolist(),
         "shape": list(geometry.shape),
         "spacing": np.linalg.norm(geometry.affine[:3, :3], axis=0).tolist(),
@@ -142,6 +143,13 @@ def _start(sources: Sources) -> NDArray[np.int32]:
     )
     here = sources.index[good]
     return here[np.argmin(((here[:, :2] - here[:, :2].mean(0)) ** 2).sum(1))]
+
+
+def _focus(sources: Sources, low: NDArray) -> list[list[int]]:
+    """The first and the last place along x and y, in the box, of the voxels with any signal: what is shown at first."""
+    here = sources.index[sources.signals.any(axis=1), :2]
+    here = (here if len(here) else sources.index[:, :2]) - low[:2]
+    return [here.min(0).tolist(), here.max(0).tolist()]
 
 
 def _lut(name: str) -> str:
