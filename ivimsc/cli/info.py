@@ -15,6 +15,7 @@ CORE = ("numpy", "scipy", "numba", "h5py", "nibabel", "isal", "matplotlib")
 EXTRAS = {
     "learn": (("torch",), "training of scdnn, mlp and ivimnet"),
     "register": (("SimpleITK",), "registration of the b-value images"),
+    "report": (("bokeh",), "reports of fits, as one HTML file"),
     "cuda": (("numba-cuda",), "kernels on a GPU"),
 }
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ivimsc.fit.noise import NoiseLevel
+from ivimsc.fit.noise import NoiseLevel, has_signal
 from ivimsc.outcome import Outcome
 from ivimsc.physics.protocol import B0_LIMIT
 from ivimsc.report.sources import Sources
@@ -67,7 +67,7 @@ def _noise(sources: Sources, noise: NoiseLevel) -> list[str]:
         found.append(
             f"Low SNR: {noise.snr:.3g} at b = 0 in one image. D* is hardly determined, and f has large errors."
         )
-    last = sources.signals[:, -1]
+    last = sources.signals[has_signal(sources.signals), -1]
     last = last[np.isfinite(last)]
     share = float(np.mean(last < FLOOR * noise.sigma)) if len(last) else 0.0
     if share > SHARE:
@@ -79,7 +79,7 @@ def _outcomes(counts: Mapping[str, Mapping[Outcome, int]]) -> list[str]:
     told = {
         Outcome.DSTAR_UNIDENTIFIABLE: "there the value of D* means nothing",
         Outcome.MISFIT: "there the standard errors are not valid",
-        Outcome.BAD_SIGNAL: "they were not fitted",
+        Outcome.BAD_SIGNAL: "they were not fitted, and a mask leaves the background out",
         Outcome.ITERATION_LIMIT: "their fit did not end",
         Outcome.GAP: "their code is not proved to be optimal",
         Outcome.OUTSIDE_TRAINING: "do not use their values",

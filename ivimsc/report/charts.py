@@ -14,8 +14,6 @@ from bokeh.models import (
     FactorRange,
     HoverTool,
     Range1d,
-    TeeHead,
-    Whisker,
 )
 from bokeh.plotting import figure
 
@@ -94,8 +92,10 @@ def _curves(kind: str, sources: Sources, sigma: float) -> figure:
     for k, name in enumerate(names, start=-1 if sources.truth else 0):
         _line(plot, _empty(f"curve {name}", "b", "s"), name, k)
     points = _empty("measured", "b", "s", "low", "high")
-    if sigma:
-        plot.add_layout(Whisker(source=points, base="b", lower="low", upper="high", line_color=GREY, upper_head=TeeHead(size=6, line_color=GREY), lower_head=TeeHead(size=6, line_color=GREY)))  # fmt: skip
+    if sigma:  # drawn as glyphs, which the range of the axis knows of
+        plot.segment("b", "low", "b", "high", source=points, color=GREY)
+        for end in ("low", "high"):
+            plot.scatter("b", end, source=points, marker="dash", size=8, color=GREY)
     dots = plot.scatter("b", "s", source=points, size=8, color=GREY, legend_label="measured", line_color=None)
     plot.add_tools(HoverTool(renderers=[dots], tooltips="b = @b: @s{0.000a}"))
     _legend(plot)

@@ -25,7 +25,7 @@ from ivimsc.report import charts
 from ivimsc.report.orientation import view_of
 from ivimsc.report.paragraph import option_rows
 from ivimsc.report.plan import Kept
-from ivimsc.report.regions import Regions, region_rows
+from ivimsc.report.regions import USABLE, Regions, region_rows
 from ivimsc.report.shown import SHOWN
 from ivimsc.report.sources import Sources
 
@@ -107,6 +107,7 @@ def _about(sources: Sources, found: Mapping[str, Any], kept: Kept, identifiers: 
     return {
         "box": (high - low).tolist(),
         "origin": low.tolist(),
+        "focus": _focus(sources, low),
         "start": (_start(sources) - low).tolist(),
         "shape": list(geometry.shape),
         "spacing": np.linalg.norm(geometry.affine[:3, :3], axis=0).tolist(),
@@ -134,10 +135,21 @@ def _about(sources: Sources, found: Mapping[str, Any], kept: Kept, identifiers: 
 
 def _start(sources: Sources) -> NDArray[np.int32]:
     """The place that is shown first: a converged voxel in the middle of the slice with the most voxels."""
-    good = sources.fits[0].fields["outcome"] == Outcome.CONVERGED
-    index = sources.index[good] if good.any() else sources.index
-    here = index[index[:, 2] == np.bincount(index[:, 2]).argmax()]
+    outcome, z = sources.fits[0].fields["outcome"], sources.index[:, 2]
+    usable = np.isin(outcome, USABLE)
+    in_slice = z == np.bincount(z[usable] if usable.any() else z).argmax()
+    good = next(
+        (some for some in (in_slice & (outcome == Outcome.CONVERGED), in_slice & usable) if some.any()), in_slice
+    )
+    here = sources.index[good]
     return here[np.argmin(((here[:, :2] - here[:, :2].mean(0)) ** 2).sum(1))]
+
+
+def _focus(sources: Sources, low: NDArray) -> list[list[int]]:
+    """The first and the last place along x and y, in the box, of the voxels with any signal: what is shown at first."""
+    here = sources.index[sources.signals.any(axis=1), :2]
+    here = (here if len(here) else sources.index[:, :2]) - low[:2]
+    return [here.min(0).tolist(), here.max(0).tolist()]
 
 
 def _lut(name: str) -> str:

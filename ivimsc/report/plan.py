@@ -79,6 +79,9 @@ def pack_sources(sources: Sources, sigma: float, regions: NDArray | None = None,
     with ThreadPoolExecutor(2) as pool:
         arrays = dict(zip((piece.name for piece in pieces), pool.map(lambda piece: _packed(piece, order), pieces), strict=True))  # fmt: skip
     arrays["inside"] = _inside(sources)
+    blank = ~sources.signals.any(axis=1)  # the background of a volume that was cut out
+    if blank.any():
+        arrays["blank"] = pack_codes(blank[order])
     for fit in sources.fits:
         if fit.name in extra and fit.name in spectra:
             arrays |= _spectrum(fit.name, spectra[fit.name], order)

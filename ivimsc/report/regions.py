@@ -15,7 +15,7 @@ from ivimsc.physics.parameters import PARAMETERS, Parameter
 from ivimsc.report.sources import Sources
 from ivimsc.spectrum import regions_of
 
-__all__ = ["RegionRow", "Regions", "find_regions", "region_rows"]
+__all__ = ["USABLE", "RegionRow", "Regions", "find_regions", "region_rows"]
 
 MOST = 60  # regions in a figure
 USABLE = (Outcome.CONVERGED, Outcome.AT_BOUND, Outcome.DSTAR_UNIDENTIFIABLE)

@@ -18,6 +18,7 @@ from ivimsc.voxels import Voxels
 __all__ = ["MOST", "Fit", "Images", "Sources", "opened_sources", "refuse_too_many"]
 
 MOST = 4_000_000  # voxels: beyond this neither a file nor a browser is quick
+WIDEST = 8192  # along an axis of a slice: no canvas of a browser is larger than twice this
 FEW = 12  # fits side by side
 
 
@@ -141,12 +142,16 @@ def opened_sources(
                 )
         index = np.asarray(voxels.index[:])
         shape = voxels.geometry.shape
+        if max(shape[:2]) > WIDEST:
+            raise InputError(f"{path}: found a volume of {shape}, expected at most {WIDEST} along x and y for a report")
         if ((index < 0) | (index >= shape)).any():
             raise InputError(f"{path}: found an index outside the volume, expected all within {shape}")
         fits = [Fit(name, store, _fields(store)) for name, store in zip(_names(stores), stores, strict=True)]
         images = None if path.suffix == ".h5" else _images(path, bval, volumes, voxels)
         places = np.ravel_multi_index(tuple(index.T), shape, order="F")
         order = None if np.all(places[1:] > places[:-1]) else np.argsort(places, kind="stable")
+        if order is not None and np.any(np.diff(places[order]) == 0):
+            raise InputError(f"{path}: found two voxels at one place, expected each at a place of its own")
         yield Sources(path.name, voxels, voxels.read(0, len(voxels)), index, fits, images, order)
 
 

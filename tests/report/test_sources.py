@@ -72,3 +72,19 @@ def test_a_series_needs_its_bvalues(repeated_series):
         opened_sources(repeated_series.folder / "scan.nii.gz", [repeated_series.path]),
     ):
         pass
+
+
+def test_two_voxels_at_one_place_are_refused(made, tmp_path):
+    from dataclasses import replace
+
+    from ivimsc.store import write_voxels
+
+    index = made.voxels.index.copy()
+    index[5] = index[80]
+    voxels = replace(made.voxels, index=index)
+    store, fit = (
+        write_voxels(tmp_path / "twice.h5", voxels),
+        write_fit(tmp_path / "twice_nlls.h5", voxels, "nlls", made.fits["nlls"]),
+    )
+    with pytest.raises(InputError, match=r"twice.h5: found two voxels at one place"), opened_sources(store, [fit]):
+        pass

@@ -85,7 +85,7 @@ class Inspector {
       const cells = this.about.columns.map((column) => {
         const value = voxel < 0 ? undefined : this.value(map.key, column, voxel);
         const sd = error && voxel >= 0 ? this.value(error.key, column, voxel) : undefined;
-        const text = this.number(value, map) + (sd === undefined || value === undefined ? "" : ` ± ${shortNumber(sd * error.scale, 2)}`);
+        const text = this.number(value, map) + (!Number.isFinite(sd) || value === undefined ? "" : ` ± ${shortNumber(sd * error.scale, 2)}`);
         const cell = element("td", text, { "data-map": map.key, "data-fit": column.name });
         if (map.key === "dstar" && voxel >= 0 && this.value("outcome", column, voxel) === 4) {
           cell.className = "meaningless";

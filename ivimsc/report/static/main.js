@@ -7,6 +7,7 @@ async function begin() {
   const about = JSON.parse(document.getElementById("about").textContent);
   const arrays = new Arrays(about.arrays);
   const inside = await arrays.get("inside");
+  await arrays.getAll(["blank"]);
   const viewer = new Viewer(about, arrays, new Volume(about, inside));
   const inspector = new Inspector(viewer);
   const controls = new Controls(viewer);

@@ -4,12 +4,13 @@ class Viewer {
   constructor(about, arrays, volume) {
     Object.assign(this, { about, arrays, volume, colours: new Colours(about) });
     const voxel = about.start;
-    this.state = { map: about.maps.find((map) => map.key === "f") || about.maps[0], voxel, slice: voxel[2], zoom: 1, centre: volume.size.map((n) => n / 2), reference: null, chosen: {} };
+    this.state = { map: about.maps.find((map) => map.key === "f") || about.maps[0], voxel, slice: voxel[2], zoom: 1, centre: [0, 0], reference: null, chosen: {} };
     this.ranges = {}; // key, with "-" for differences -> [low, high] in the shown unit
     this.listeners = [];
     this.panels = [];
     this.small = [];
     this.hideUnidentifiable = true;
+    Object.assign(this.state, this.whole());
   }
 
   // ---- what is shown
@@ -73,6 +74,7 @@ class Viewer {
     const other = difference ? this.arrays.now(`${map.key} ${this.state.reference}`) : null;
     const outcome = map.key.startsWith("dstar") && this.hideUnidentifiable ? this.arrays.now(`outcome ${column.name}`) : null;
     const categories = map.key === "outcome" ? this.colours.outcomes : null;
+    const blank = this.arrays.now("blank");
     const table = categories ? null : this.tableOf(map, difference);
     const [low, high] = categories ? [0, 1] : this.rangeOf(map, difference);
     const scale = 255 / (high - low || 1);
@@ -81,7 +83,7 @@ class Viewer {
       for (let u = 0; u < columns; u++, at++) {
         const [i, j] = this.volume.fromScreen(u, v);
         const voxel = this.volume.at(i, j, this.state.slice);
-        if (voxel < 0) pixels[at] = OUTSIDE;
+        if (voxel < 0 || (blank && blank[voxel])) pixels[at] = OUTSIDE;
         else if (categories) pixels[at] = categories[values[voxel]];
         else if (outcome && outcome[voxel] === 4 && !difference) pixels[at] = this.colours.meaningless;
         else {
@@ -124,11 +126,16 @@ class Viewer {
     const zoom = Math.min(40, Math.max(1, this.state.zoom * factor));
     const fixed = about || this.state.centre;
     const centre = this.state.centre.map((c, axis) => fixed[axis] + ((c - fixed[axis]) * this.state.zoom) / zoom);
-    this.set(zoom === 1 ? this.whole() : { zoom, centre });
+    this.set(zoom === 1 ? { zoom, centre: this.volume.size.map((n) => n / 2) } : { zoom, centre });
   }
 
+  // The view that shows all voxels with any signal.
   whole() {
-    return { zoom: 1, centre: this.volume.size.map((n) => n / 2) };
+    const corners = this.about.focus.map(([i, j]) => this.volume.toScreen(i, j));
+    const low = [0, 1].map((axis) => Math.min(corners[0][axis], corners[1][axis]));
+    const high = [0, 1].map((axis) => Math.max(corners[0][axis], corners[1][axis]) + 1);
+    const zoom = Math.min(...this.volume.size.map((n, axis) => n / (high[axis] - low[axis])));
+    return { zoom: Math.max(1, 0.97 * zoom), centre: low.map((value, axis) => (value + high[axis]) / 2) };
   }
 
   // ---- keys
