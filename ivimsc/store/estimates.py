@@ -111,7 +111,7 @@ class EstimateStore(Store):
         with checked(self.path):
             arrays = {field.code: self._fields[field.key][start:stop] for field in FIELDS if field.key in self.keys}
         absent = dict.fromkeys(field.code for field in FIELDS if field.key not in REQUIRED)
-        return Estimates(**(absent | arrays))
+        return Estimates(**(absent | arrays), method=self.method, bvalues=self.bvalues, options=self.options)
 
     @cached_property
     def spectrum(self) -> Spectrum | None:
