@@ -28,6 +28,7 @@ def info(
     markdown: bool = typer.Option(False, "--markdown", hidden=True),
 ) -> None:
     """Print versions, CPU, threads, GPU and methods; the options of a method; or what a store holds."""
+    from ivimsc.errors import InputError
     from ivimsc.methods import METHODS, load_method
 
     if markdown:
@@ -39,6 +40,8 @@ def info(
 
         return print(*read_model(file).card(), sep="\n")
     if file is not None:
+        if not file.suffix and not file.exists():
+            raise InputError(f"info: found {str(file)!r}, expected a file or one of the methods {', '.join(METHODS)}")
         return _describe(file)
     import numba
 

@@ -1,9 +1,7 @@
 """The stage: stores in, rows out."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +18,16 @@ from ivimsc.compare.table import (
     error_row,
     found_row,
     guess_row,
-    write_csv,
 )
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
-from ivimsc.files import make_folder, refuse_existing
 from ivimsc.outcome import Outcome
 from ivimsc.physics.cramer_rao import cramer_rao
 from ivimsc.physics.parameters import PARAMETERS, Parameter
 from ivimsc.physics.protocol import select_bvalues
 from ivimsc.store import EstimateStore, VoxelStore, name_fits
 
-__all__ = ["Comparison", "compare", "write_comparison"]
+__all__ = ["TRUTH", "Comparison", "compare", "named_fits", "outcome_counts"]
 
 ALL, TRUTH = "all", "truth"
 SHOWN = PARAMETERS[1:]  # f, D, D*
@@ -82,7 +78,7 @@ def compare(
     InputError
         for estimates that do not belong to the voxels, and for none
     """
-    named, tissues = _named(voxels, fits), _tissues(voxels)
+    named, tissues = named_fits(voxels, fits), _tissues(voxels)
     notes: list[str] = []
     bounds: dict[tuple, Bound] = {}
     if not voxels.has_truth:
@@ -134,7 +130,7 @@ def _common(*fits: EstimateStore) -> list[Parameter]:
     return [p for p in SHOWN if all(p.key in fit.keys for fit in fits)]
 
 
-def _named(voxels: VoxelStore, fits: list[EstimateStore]) -> dict[str, EstimateStore]:
+def named_fits(voxels: VoxelStore, fits: list[EstimateStore]) -> dict[str, EstimateStore]:
     """Name -> fit, each of these voxels; InputError for a fit of others."""
     for fit in fits:
         if fit.signals_sha256 != voxels.signals_sha256:
@@ -252,65 +248,11 @@ def _cramer_rao(true: dict[str, NDArray], kind: tuple, sigma: float) -> NDArray[
     return np.mean(cramer_rao(S0, f, D, Dstar, np.array(used), sigma, s0_known)[:, 1:] ** 2, axis=0)
 
 
-def _counts(fit: EstimateStore) -> NDArray[np.intp]:
+def outcome_counts(fit: EstimateStore) -> NDArray[np.intp]:
     """Voxels per outcome."""
     return sum((np.bincount(fit.read_field("outcome", block.start, block.stop), minlength=len(Outcome)) for block in blocks(len(fit))), np.zeros(len(Outcome), np.intp))  # fmt: skip
 
 
 def _shares(fit: EstimateStore) -> dict[Outcome, float]:
-    shares = _counts(fit) / max(len(fit), 1)
+    shares = outcome_counts(fit) / max(len(fit), 1)
     return {outcome: float(shares[outcome]) for outcome in Outcome if shares[outcome]}
-
-
-def write_comparison(voxels: VoxelStore, fits: list[EstimateStore], comparison: Comparison, out: Path, stem: str,
-                     force: bool = False) -> list[Path]:  # fmt: skip
-    """Write ``<stem>_compare.csv``, ``<stem>_agreement.csv``, a figure per fit, and ``<stem>_maps.png`` of all fits.
-
-    Without truth and with one fit, ``<stem>_compare.csv`` holds what the fit found.
-
-    Parameters
-    ----------
-    voxels, fits : open stores, as for `compare`
-    comparison : from `compare`
-    out : folder; made if it is not there
-    stem : how the names begin
-    force : replace files of the same names
-
-    Returns
-    -------
-    the files
-
-    Raises
-    ------
-    InputError
-        if a file exists (without `force`) or cannot be written; nothing is written then
-    """
-    from ivimsc.compare.figure import draw, draw_maps  # matplotlib is loaded only where something is drawn
-    from ivimsc.figures import Slice
-
-    named = _named(voxels, fits)
-    names = list(named)
-    against = [(TRUTH, name) for name in names] if comparison.rows else [(names[0], name) for name in names[1:]]
-    table = comparison.rows or ([] if comparison.agreements else comparison.found)
-    tables = {out / f"{stem}_compare.csv": table, out / f"{stem}_agreement.csv": comparison.agreements}
-    figures = {out / f"{stem}_compare_{name}.png": (first, name) for first, name in against}
-    maps = out / f"{stem}_maps.png"
-    for path in (*(path for path, rows in tables.items() if rows), *figures, maps):
-        refuse_existing(path, force)
-    make_folder(out)
-    written = [write_csv(rows, path, force) for path, rows in tables.items() if rows]
-    columns = {name: _columns(fit.read_field, fit.keys, len(fit)) for name, fit in named.items()}
-    if voxels.has_truth:
-        columns[TRUTH] = _columns(voxels.read_truth, [p.key for p in PARAMETERS], len(voxels))
-    place = Slice(voxels.index, voxels.geometry)
-    for path, (first, name) in figures.items():
-        written.append(draw(columns[name], columns[first], (first, name), place, path, force))
-    order = [TRUTH, *names] if voxels.has_truth else names
-    counts = {name: _counts(fit) for name, fit in named.items()}
-    written.append(draw_maps({name: columns[name] for name in order}, counts, place, maps, force))
-    return written
-
-
-def _columns(read: Callable[[str, int, int], NDArray], keys: Iterable[str], n: int) -> dict[str, Column]:
-    """Key -> (voxel,) of a store, read as it is asked for."""
-    return {key: Column(partial(read, key), n) for key in keys}
