@@ -9,6 +9,7 @@ from ivimsc.text import one_line
 __all__ = ["register"]
 
 ERRORS = ("method", "missing", "bias", "sd", "rmse", "mse", "mse_error", "r2", "ratio")
+FOUND = ("method", "missing", "mean", "sd", "least", "largest")
 AGREEMENT = ("first", "second", "missing", "difference", "sd", "lower", "upper", "r")
 
 
@@ -29,7 +30,7 @@ def compare(
     seed: int = typer.Option(0, help="Seed of the bound's choice of voxels."),
     force: bool = typer.Option(False, "--force", help="Overwrite earlier results."),
 ) -> int:
-    """Compare fits of one store: with the truth and the bounds, or with one another."""
+    """Compare fits of one store: with the truth and the bounds, or with one another; one fit alone is described."""
     from contextlib import ExitStack
 
     from ivimsc.compare import compare as run
@@ -55,9 +56,10 @@ def _show(comparison, tissues: bool) -> None:
     for name, shares in comparison.outcomes.items():
         parts = "; ".join(f"{100 * share:.2f} % {outcome.sentence}" for outcome, share in shares.items())
         print(f"{name}: {comparison.speeds[name]:,.0f} voxels/s; {parts}")
-    rows = comparison.rows or comparison.agreements
+    rows = comparison.rows or comparison.agreements or comparison.found
+    columns = ERRORS if comparison.rows else AGREEMENT if comparison.agreements else FOUND
     names = list(dict.fromkeys(row.tissue for row in rows))
-    _table([row for row in rows if tissues or row.tissue == names[0]], ERRORS if comparison.rows else AGREEMENT)
+    _table([row for row in rows if tissues or row.tissue == names[0]], columns)
     if len(names) > 1 and not tissues:
         print(f"by tissue: --tissues, or the CSV file ({', '.join(map(one_line, names[1:]))})")
 

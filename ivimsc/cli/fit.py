@@ -51,7 +51,15 @@ def fit(
     if input.suffix.lower() in TABLES:
         if report:
             raise InputError("report: found a table of curves, expected a series or a voxel store")
-        return _fit_table(input, method, out, chosen, force)
+        given = {
+            "bval": bval,
+            "bvec": bvec,
+            "mask": mask,
+            "volumes": volumes,
+            "bvalues": bvalues,
+            "resume": resume or None,
+        }
+        return _fit_table(input, given, (out, method, chosen, force, device, threads))
     wanted = None if bvalues is None else parse_bvalues(bvalues)
     job = FitJob(
         input,
@@ -111,16 +119,23 @@ def _report_job(job: Any) -> Any:
     return page
 
 
-def _fit_table(input: Path, method: str, out: Path, chosen: dict, force: bool) -> int:
-    """Fit a table of decay curves: a table of estimates."""
+def _fit_table(input: Path, given: dict, job: tuple) -> int:
+    """Fit a table of decay curves: a table of estimates and a picture."""
     import warnings
 
     from ivimsc.curves import fit_curves
+    from ivimsc.errors import InputError
 
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(
+                f"{name}: found {value}, expected none: {input} is a table of curves with its own b-values"
+            )
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        target, estimates = fit_curves(input, out, method, chosen, force)
+        (target, picture), estimates = fit_curves(input, *job)
     print(*dict.fromkeys([*estimates.notes, *(f"warning: {w.message}" for w in heard)]), sep="\n")
-    print(f"{len(estimates):,} curves fitted by {method}")
+    print(f"{len(estimates):,} curves fitted by {estimates.method}")
     print(f"estimates: {target}")
+    print(f"picture:   {picture}")
     return 0

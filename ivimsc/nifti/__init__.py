@@ -2,7 +2,9 @@
 
 from ivimsc.nifti.image import (
     encode_volume,
+    geometry_like,
     little_endian,
+    read_geometry,
     read_shape,
     read_volume,
     volume_stream,
@@ -14,7 +16,9 @@ from ivimsc.nifti.series import read_images, read_series
 
 __all__ = [
     "encode_volume",
+    "geometry_like",
     "little_endian",
+    "read_geometry",
     "read_images",
     "read_series",
     "read_shape",

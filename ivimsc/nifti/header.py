@@ -165,7 +165,9 @@ def _is_place(affine: NDArray) -> bool:
     return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 0)
 
 
-def new_header(shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry) -> nib.Nifti1Header:
+def new_header(
+    shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry, window: tuple[float, float] | None = None
+) -> nib.Nifti1Header:
     """The header of a file to write, of NIfTI-2 where an axis is too long for NIfTI-1.
 
     Parameters
@@ -173,6 +175,7 @@ def new_header(shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry) -> n
     shape : (x, y, z) or (x, y, z, b)
     dtype : of the values
     geometry : where they lie
+    window : the values that viewers show as the darkest and the brightest (cal_min, cal_max)
     """
     kind = nib.Nifti1Header if max(shape) < 2**15 else nib.Nifti2Header  # NIfTI-1 counts in int16
     header = kind()
@@ -188,5 +191,7 @@ def new_header(shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry) -> n
     if uncoded and not np.allclose(header.get_base_affine(), geometry.affine):
         header.set_sform(geometry.affine, "aligned")  # an affine of our own; of a file without codes it is the base
     header["scl_slope"], header["scl_inter"] = 1, 0
+    if window is not None:
+        header["cal_min"], header["cal_max"] = window
     header["vox_offset"] = header.sizeof_hdr + 4
     return header

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -26,7 +26,9 @@ from ivimsc.voxels import Geometry
 __all__ = [
     "Image",
     "encode_volume",
+    "geometry_like",
     "little_endian",
+    "read_geometry",
     "read_image",
     "read_shape",
     "read_volume",
@@ -98,7 +100,42 @@ def write_volume(path: str | Path, volume: NDArray, geometry: Geometry, force: b
     return path
 
 
-def encode_volume(file: IO[bytes], volume: NDArray, geometry: Geometry, compress: bool = True) -> None:
+def read_geometry(path: str | Path) -> Geometry:
+    """Where the voxels of a NIfTI file lie; its data are not read. InputError for a file that is missing or not NIfTI."""
+    about = files_of(Path(path))[0]
+    with told(about, "a NIfTI file that can be read"), open(about, "rb") as file, _whole(about):
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        return geometry_of(about, parse_header(about, igzip.IGzipFile(fileobj=file, mode="rb") if packed else file)[0])
+
+
+def geometry_like(like: Any) -> Geometry:
+    """Where the voxels lie of whatever has a place: a NIfTI file, a nibabel image, a store, or a `Geometry`.
+
+    Raises
+    ------
+    InputError
+        for anything else
+    """
+    if isinstance(like, str | Path):
+        return read_geometry(like)
+    found = getattr(like, "geometry", like)
+    if isinstance(found, Geometry):
+        return found
+    if isinstance(getattr(like, "header", None), nib.Nifti1Header):
+        return geometry_of(Path(like.get_filename() or "like"), like.header.copy())
+    raise InputError(
+        f"like: found {type(like).__name__}, expected a NIfTI file, a nibabel image, a store or a Geometry"
+    )
+
+
+def encode_volume(
+    file: IO[bytes],
+    volume: NDArray,
+    geometry: Geometry,
+    compress: bool = True,
+    window: tuple[float, float] | None = None,
+) -> None:
     """Write the bytes of a NIfTI file.
 
     Parameters
@@ -107,16 +144,22 @@ def encode_volume(file: IO[bytes], volume: NDArray, geometry: Geometry, compress
     volume : (x, y, z) or (x, y, z, b); a bool volume is written as uint8
     geometry : gives the file its affine, qform, sform, codes, zooms and unit
     compress : as .nii.gz
+    window : the values that viewers show as the darkest and the brightest
     """
     if volume.dtype == bool:
         volume = volume.astype(np.uint8)
-    with volume_stream(file, volume.shape, volume.dtype, geometry, compress) as stream:
+    with volume_stream(file, volume.shape, volume.dtype, geometry, compress, window) as stream:
         stream.write(little_endian(volume.T))  # x fastest; no copy in Fortran order
 
 
 @contextmanager
 def volume_stream(
-    file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry, compress: bool = True
+    file: IO[bytes],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    geometry: Geometry,
+    compress: bool = True,
+    window: tuple[float, float] | None = None,
 ) -> Iterator[IO[bytes]]:
     """A NIfTI file whose volume follows piece by piece; use as a context manager.
 
@@ -125,7 +168,7 @@ def volume_stream(
     file : open for writing bytes
     shape : (x, y, z) or (x, y, z, b), of the whole volume
     dtype : type of its values
-    geometry, compress : as for `encode_volume`
+    geometry, compress, window : as for `encode_volume`
 
     Yields
     ------
@@ -138,7 +181,7 @@ def volume_stream(
     """
     if shape[:3] != tuple(geometry.shape):
         raise InputError(f"volume: found shape {shape}, expected {tuple(geometry.shape)} first")
-    head = new_header(shape, np.dtype(dtype), geometry).binaryblock + bytes(4)  # four zeros: no extensions
+    head = new_header(shape, np.dtype(dtype), geometry, window).binaryblock + bytes(4)  # four zeros: no extensions
     if not compress:
         file.write(head)
         yield file

@@ -136,7 +136,7 @@ class EstimateStore(Store):
         with checked(self.path):
             arrays = {field.code: self._fields[field.key][start:stop] for field in FIELDS if field.key in self.keys}
         absent = dict.fromkeys(field.code for field in FIELDS if field.key not in REQUIRED)
-        return Estimates(**(absent | arrays))
+        return Estimates(**(absent | arrays), method=self.method, bvalues=self.bvalues, options=self.options)
 
     def count_outcomes(self) -> dict[Outcome, int]:
         """Voxels per outcome, those that occur; read some at a time, for `np.bincount` takes 8 bytes per voxel."""

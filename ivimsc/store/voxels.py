@@ -89,6 +89,16 @@ class VoxelStore(Store):
     def read_s0(self, start: int, stop: int) -> None:
         """None: nothing is left out here."""
 
+    def read_truth(self, key: str, start: int, stop: int) -> NDArray[np.float32]:
+        """The true s0, f, d or dstar (voxel,) of the voxels start..stop; `truth` holds all of them."""
+        with checked(self.path):
+            return self._truth()[key][start:stop]
+
+    def read_tissue(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """The tissue codes (voxel,) of the voxels start..stop, where the voxels are labelled."""
+        with checked(self.path):
+            return self._file["tissue"][start:stop]
+
     @cached_property
     def truth(self) -> dict[str, NDArray[np.float32]] | None:
         """True parameters, arrays (voxel,) under s0, f, d, dstar; None for measured data."""

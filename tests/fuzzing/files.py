@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,10 +104,8 @@ def rewrite_store(good: Path, target: Path, random: np.random.Generator) -> str:
         file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
         name, attribute = (some[int(random.integers(len(some)))] for some in (names, list(file.attrs)))
         how = _HOWS[int(random.integers(len(_HOWS)))]
-        try:
+        with suppress(TypeError, ValueError, KeyError, OSError, RuntimeError, OverflowError):  # what HDF5 cannot write
             how(file, name, attribute, random)
-        except (TypeError, ValueError, KeyError, OSError, RuntimeError, OverflowError):
-            pass  # what HDF5 cannot write
     return f"{how.__name__[1:]} {attribute if 'attribute' in how.__name__ else name}"
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ivimsc.physics.signal import signals
+
 __all__ = ["F", "D", "DSTAR", "RANK", "SNR", "Projection", "draw_parameters", "make_basis", "signals_of"]
 
 RANK = 8  # dimensions kept: the next singular value is 1e-4 of the noise at SNR 200
@@ -29,8 +31,7 @@ def draw_parameters(n: int, generator: np.random.Generator) -> NDArray[np.float6
 
 def signals_of(parameters: NDArray, b: NDArray) -> NDArray[np.float64]:
     """Equation (1) with S0 = 1: f, D, D* (voxel, 3), b (b,) [ms/µm²] to (voxel, b)."""
-    f, d, p = parameters.T[:, :, None]
-    return (1 - f) * np.exp(-b * d) + f * np.exp(-b * p)
+    return signals(1.0, *parameters.T[:, :, None], b)
 
 
 @dataclass(frozen=True)
