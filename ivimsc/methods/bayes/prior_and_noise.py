@@ -41,6 +41,7 @@ NEAR_NOISE = 3.0  # noise SDs: a signal below them is of the noise floor
 UNTOLD = (
     0.6  # part of the broad prior's variance of ln D that the data leave, above which they do not tell a population
 )
+POPULATION = ("population", "spatial")  # priors that begin with the population
 LEAST_SIGMA = 1e-5  # of the largest signal: below it float32 tells no noise
 
 
@@ -77,7 +78,7 @@ def learn(signals: NDArray[np.float32], unit: float, theta: NDArray | None, bval
     prior, words = lognormal(options) if options.prior == "lognormal" else box(options)
     if theta is not None:
         words = f"the truth of {options.prior}, {theta.shape[1]} draws"
-    if options.prior == "population":
+    if options.prior in POPULATION:
         prior, words = mixture_prior(BROAD_PRIOR, bounds_of(options)), BROAD_WORDS
     given = 0.0 if isinstance(options.sigma, str) else float(options.sigma)
     if len(signals) == 0:
@@ -88,7 +89,7 @@ def learn(signals: NDArray[np.float32], unit: float, theta: NDArray | None, bval
     if options.sigma == "estimate":
         sample, told = _with_noise(sample, unit, prior, theta, options, launch, inputs)
     rician, why = _rician(sample, options)
-    if options.prior == "population":
+    if options.prior in POPULATION:
         prior, words = _population(sample, rician, bvalues, options, launch)
     elif options.prior == "shrinkage":
         prior, sigma, steps = estimate_prior(
@@ -102,7 +103,7 @@ def learn(signals: NDArray[np.float32], unit: float, theta: NDArray | None, bval
         f"prior: {words}",
         f"noise SD: {_noise_words(sigma, unit, options)}; {'rician' if rician else 'gaussian'} likelihood{why}",
     ]
-    if words.startswith("fixed") and options.prior == "population":
+    if words.startswith("fixed") and options.prior in POPULATION:
         notes[0] = f"warning: prior: {words}"
     if not told:
         notes.append(
