@@ -8,9 +8,13 @@ from ivimsc.errors import InputError
 from ivimsc.tables import safe_cell, write_table
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+A1", "-x", "@SUM(1)", "\t=1", '=HYPERLINK("http://x")'])
+@pytest.mark.parametrize("text", ["=1+1", "+A1", "-x", "@SUM(1)", '=HYPERLINK("http://x")'])
 def test_no_cell_is_a_formula(text):
     assert safe_cell(text) == "'" + text
+
+
+def test_a_tab_is_written_out():
+    assert safe_cell("\t=1") == "\\t=1"
 
 
 @pytest.mark.parametrize("value", ["-1.5", "+2", "liver", "a=b", -1.5, 0, 3])
