@@ -29,7 +29,7 @@ from ivimsc.methods import Inputs, VoxelSource
 from ivimsc.methods.bayes import rows
 from ivimsc.methods.bayes.draws import SHIFTS, empirical_draws, make_proposal, prior_draws
 from ivimsc.methods.bayes.fixed_priors import bounds_of
-from ivimsc.methods.bayes.likelihood import NoiseModel
+from ivimsc.methods.bayes.likelihood import NoiseModel, root_of
 from ivimsc.methods.bayes.posterior import posteriors
 from ivimsc.methods.bayes.prior_and_noise import learn, read_sample
 from ivimsc.methods.bayes.problem import Problem, sampling
@@ -134,10 +134,11 @@ class Fitter(fitter.Fitter):
     notes : what was chosen, for the user
     """
 
-    def __init__(self, problem: Problem, launch: Launch, notes: list[str]) -> None:
+    def __init__(self, problem: Problem, launch: Launch, notes: list[str], weights: NDArray[np.float64]) -> None:
         super().__init__(launch, notes)
         self.problem, noise = problem, problem.noise
-        self.evidence = evidence_of(noise.b.astype(np.float64) * 1e3, float(noise.sigma), bool(noise.s0 > 0))
+        of_image = float(noise.sigma) / np.sqrt(np.mean(1 / weights))
+        self.evidence = evidence_of(noise.b.astype(np.float64) * 1e3, of_image, bool(noise.s0 > 0), weights=weights)
 
     @cached_property
     def _on_gpu(self) -> Any:
@@ -195,10 +196,15 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
     truth = None if inputs is None else inputs.files.get("prior")
     theta = None if options.truth_from is None else _empirical(truth, options)
     sample, unit = read_sample(voxels)
-    prior, sigma, rician, notes = learn(sample, unit, theta, np.asarray(voxels.bvalues), options, launch, inputs)
-    noise = NoiseModel(
-        (voxels.bvalues * 1e-3).astype(np.float32), np.float32(options.s0 or 0), np.float32(sigma), rician
+    prior, sigma, rician, notes = learn(
+        sample, unit, theta, np.asarray(voxels.bvalues), options, launch, inputs, voxels.weights
     )
+    weights = np.asarray(voxels.weights, np.float64)
+    root = root_of(np.ones_like(weights) if rician else weights)
+    if rician and np.any(weights != weights[0]):
+        notes.append("the Rician likelihood weighs all b-values alike, whatever the number of their images")
+    b = (voxels.bvalues * 1e-3).astype(np.float32)
+    noise = NoiseModel(b, root, np.float32(options.s0 or 0), np.float32(sigma), rician)
     if theta is None:
         draws = prior_draws(noise, prior, options.draws or DRAWS, options.seed)
     else:
@@ -214,8 +220,10 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
     )
     if spatial:
         field = learn_field(voxels, noise, prior, options.seed, launch)
-        return SpatialFitter(problem, field, launch, [*notes, *field.notes, *_notes_on_s0(voxels.bvalues, options)])
-    fitter = Fitter(problem, launch, [*notes, *_notes_on_s0(voxels.bvalues, options)])
+        return SpatialFitter(
+            problem, field, launch, [*notes, *field.notes, *_notes_on_s0(voxels.bvalues, options)], weights
+        )
+    fitter = Fitter(problem, launch, [*notes, *_notes_on_s0(voxels.bvalues, options)], weights)
     if sigma > 0 and not isinstance(options.sigma, str):
         _check_reach(fitter, sample, options)
     return fitter

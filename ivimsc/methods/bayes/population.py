@@ -160,7 +160,13 @@ def _keep_points(noise: NoiseModel, signals: NDArray[np.float32], prior: Prior, 
         some, scale = np.ascontiguousarray(signals[which]), np.empty(len(which), np.float32)
         scales(some, scale)
         part = Kept(np.empty((len(which), 3, number), np.float32), np.empty((len(which), number), np.float32))
-        problem = Problem(noise._replace(rician=rician), prior, draws, make_proposal(POINTS, 1, SHIFTS), limits)
+        problem = Problem(
+            noise._replace(rician=rician, root=np.ones_like(noise.root) if rician else noise.root),
+            prior,
+            draws,
+            make_proposal(POINTS, 1, SHIFTS),
+            limits,
+        )
         run_blocks(launch, kept_points_kernel, len(which), some, scale, problem, kept_proposal, part, block=BLOCK)
         kept.t[which], kept.log_ratio[which] = part
     return kept

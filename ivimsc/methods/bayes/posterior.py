@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ivimsc.compiling import JIT, KERNEL
 from ivimsc.device.launch import Launch, run_blocks
 from ivimsc.methods.bayes import rows
-from ivimsc.methods.bayes.likelihood import NoiseModel, Spread, Terms, log_likelihood, scaled, unit_signals
+from ivimsc.methods.bayes.likelihood import NoiseModel, Spread, Terms, log_likelihood, scaled, weighted_signals
 from ivimsc.methods.bayes.priors import log_prior, map_points, subtract_log_jacobian
 from ivimsc.methods.bayes.problem import Problem, Results
 from ivimsc.methods.bayes.summary import finish, put_maximum, put_moments
@@ -82,7 +82,9 @@ def new_points(n, n_b):
     """Memory of n points."""
     e = np.float32
     terms = Terms(np.zeros(n, e), np.zeros(n, e), np.zeros(n, e), np.zeros(n, e))
-    return Points(np.zeros((3, n), e), np.zeros((3, n), e), np.zeros((n_b, n), e), terms, np.zeros(n, e), np.zeros(n, e))
+    return Points(
+        np.zeros((3, n), e), np.zeros((3, n), e), np.zeros((n_b, n), e), terms, np.zeros(n, e), np.zeros(n, e)
+    )
 
 
 @njit(**JIT)
@@ -126,7 +128,7 @@ def _propose(points, t, tempered, state):
 def evaluate(y, noise, prior, reference, spread, points):
     """Log-likelihood into points.terms.log_w (n,) and log prior into points.density (n,), at points.t (3, n)."""
     map_points(prior, points.t, points.theta)
-    unit_signals(noise.b, points.theta, points.signals)
+    weighted_signals(noise, points.theta, points.signals)
     log_likelihood(y, points.signals, noise, reference, spread, points.terms)
     log_prior(prior, points.t, points.terms.rs, points.density)
 
@@ -240,10 +242,10 @@ def posterior_kernel(start, stop, first, signals, scale, targets, problem, resul
             results.outcome[v] = BAD_SIGNAL
             continue
         for i in range(len(y)):
-            y[i] = signals[v, i] / scale[v]
+            y[i] = signals[v, i] * problem.noise.root[i] / scale[v]
         noise = scaled(problem.noise, scale[v])
         # Rician noise: the global step only starts the local rounds, where there are any, and Gaussian noise is quicker
-        sampled = NoiseModel(noise.b, noise.s0, noise.sigma, noise.rician and not local)
+        sampled = NoiseModel(noise.b, noise.root, noise.s0, noise.sigma, noise.rician and not local)
         first_look(y, sampled, problem, scratch, found, targets[v], results.below[v])
         if local:
             begin = local_rounds(y, first + v, noise, problem, scratch, found, targets[v], results.below[v])
@@ -262,9 +264,9 @@ def kept_points_kernel(start, stop, signals, scale, problem, proposal, kept):
     target, below, state = np.zeros(0, np.float32), np.zeros(3, np.float32), scratch.state
     for v in range(start, stop):
         for i in range(len(y)):
-            y[i] = signals[v, i] / scale[v]
+            y[i] = signals[v, i] * problem.noise.root[i] / scale[v]
         noise = scaled(problem.noise, scale[v])
-        sampled = NoiseModel(noise.b, noise.s0, noise.sigma, False)
+        sampled = NoiseModel(noise.b, noise.root, noise.s0, noise.sigma, False)
         first_look(y, sampled, problem, scratch, found, target, below)
         local_rounds(y, v, noise, problem, scratch, found, target, below)
         begin = shift(proposal, problem.sampling.seed, v, problem.sampling.rounds)

@@ -93,7 +93,9 @@ def _prior_of(v, base, hood, beliefs, coupling, large, scratch):
             u = numbers[k]
             logs[k] = math.log((1.0 - alone) * coupling.weights[ring[k]] / total + 1e-300)
             trial[k, 0], trial[k, 1], trial[k, 2] = beliefs.mean[u, 0], beliefs.mean[u, 1], beliefs.mean[u, 2]
-            trial[k, 3], trial[k, 4], trial[k, 5], trial[k, 6], trial[k, 7], trial[k, 8] = neighbour(beliefs, u, coupling)
+            trial[k, 3], trial[k, 4], trial[k, 5], trial[k, 6], trial[k, 7], trial[k, 8] = neighbour(
+                beliefs, u, coupling
+            )
         count = _gather(n, logs, trial, free, merged, weights)
         for c in range(count):
             _put_component(large, c, weights[c], merged[c], matrix, root)
@@ -102,7 +104,9 @@ def _prior_of(v, base, hood, beliefs, coupling, large, scratch):
         large.constants[count + c] = base.constants[c] + shift
         large.means[count + c] = base.means[c]
         large.whiten[count + c] = base.whiten[c]
-    return Prior(base.kinds, base.low, base.span, large.constants[:end], large.means[:end], large.whiten[:end], base.limits)
+    return Prior(
+        base.kinds, base.low, base.span, large.constants[:end], large.means[:end], large.whiten[:end], base.limits
+    )
 
 
 @njit(**KERNEL)
@@ -119,7 +123,9 @@ def spatial_kernel(start, stop, first, signals, scale, problem, hood, beliefs, c
     """
     e, base, limits = np.float32, problem.prior, problem.sampling
     n_k, n_c = len(hood.offsets) + 1, len(base.constants) + MOST
-    large = Prior(base.kinds, base.low, base.span, np.zeros(n_c, e), np.zeros((n_c, 3), e), np.zeros((n_c, 3, 3), e), base.limits)
+    large = Prior(
+        base.kinds, base.low, base.span, np.zeros(n_c, e), np.zeros((n_c, 3), e), np.zeros((n_c, 3, 3), e), base.limits
+    )
     own = (np.zeros(n_k, np.int64), np.zeros(n_k, np.int64), np.zeros(n_k), np.zeros((n_k, 9)), np.zeros(n_k, np.bool_),
            np.zeros((MOST, 9)), np.zeros(MOST), np.zeros((3, 3)), np.zeros((3, 3)))  # fmt: skip
     scratch = new_scratch(problem, signals.shape[1])
@@ -133,7 +139,7 @@ def spatial_kernel(start, stop, first, signals, scale, problem, hood, beliefs, c
             continue
         number = first + v
         for i in range(len(y)):
-            y[i] = signals[v, i] / scale[v]
+            y[i] = signals[v, i] * problem.noise.root[i] / scale[v]
         noise = scaled(problem.noise, scale[v])
         prior = _prior_of(number, base, hood, beliefs, coupling, large, own)
         mine = Problem(problem.noise, prior, problem.draws, problem.proposal, limits)

@@ -30,10 +30,12 @@ class SpatialFitter(fitter.Fitter):
     field : what the neighbours say
     """
 
-    def __init__(self, problem: Problem, field: Field, launch: Launch, notes: list[str]) -> None:
+    def __init__(self, problem: Problem, field: Field, launch: Launch, notes: list[str],
+                 weights: NDArray[np.float64]) -> None:  # fmt: skip
         super().__init__(launch, notes)
         self.problem, self.field, noise = problem, field, problem.noise
-        self.evidence = evidence_of(noise.b.astype(np.float64) * 1e3, float(noise.sigma), bool(noise.s0 > 0))
+        of_image = float(noise.sigma) / np.sqrt(np.mean(1 / weights))
+        self.evidence = evidence_of(noise.b.astype(np.float64) * 1e3, of_image, bool(noise.s0 > 0), weights=weights)
 
     def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
         """Fit some voxels of the data set: see `Fitter.fit`; `first` says which they are, `s0` is not used."""

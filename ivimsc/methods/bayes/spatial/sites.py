@@ -139,7 +139,9 @@ def _meet_population(sites, v, population, logs, trial):
     s0, s1, s2 = float(sites.own.mean[v, 0]), float(sites.own.mean[v, 1]), float(sites.own.mean[v, 2])
     for k in range(len(logs)):
         mean, a = population.mean[k], population.covariance[k]
-        log_density, step, rest = evidence((a[0], a[1], a[2], a[3], a[4], a[5]), c, s0 - mean[0], s1 - mean[1], s2 - mean[2])
+        log_density, step, rest = evidence(
+            (a[0], a[1], a[2], a[3], a[4], a[5]), c, s0 - mean[0], s1 - mean[1], s2 - mean[2]
+        )
         logs[k] = population.log_weight[k] + log_density
         trial[k, 0], trial[k, 1], trial[k, 2] = mean[0] + step[0], mean[1] + step[1], mean[2] + step[2]
         trial[k, 3], trial[k, 4], trial[k, 5], trial[k, 6], trial[k, 7], trial[k, 8] = rest
@@ -198,9 +200,9 @@ def sites_kernel(start, stop, first, signals, scale, problem, kept, population, 
         if scale[v] == 0:
             continue
         for i in range(len(y)):
-            y[i] = signals[v, i] / scale[v]
+            y[i] = signals[v, i] * problem.noise.root[i] / scale[v]
         noise = scaled(problem.noise, scale[v])
-        sampled = NoiseModel(noise.b, noise.s0, noise.sigma, False)
+        sampled = NoiseModel(noise.b, noise.root, noise.s0, noise.sigma, False)
         first_look(y, sampled, problem, scratch, found, target, below)
         local_rounds(y, first + v, noise, problem, scratch, found, target, below)
         begin = shift(kept, problem.sampling.seed, first + v, problem.sampling.rounds)

@@ -30,8 +30,15 @@ SAMPLED = 512  # most blocks that tell the coupling
 STEPS = 8  # of EM
 FIRST_APART = 0.09 * np.array([0.15**2, 0.0, 0.0, 0.04**2, 0.0, 0.1**2])  # of EM: a third of the spread within a tissue
 FIRST_ALONE, NEVER, ALWAYS = 0.05, 1e-3, 0.999
-SHARPER = 0.8  # covariance of a neighbour's belief, as a prior for others, over what it is: several neighbours say the same
-ALONE, VOXELS, GAIN, SHARED = 0, 1, 2, 3  # columns of the sums: Σ P(population), voxels with neighbours, gain, P(neighbour)
+SHARPER = (
+    0.8  # covariance of a neighbour's belief, as a prior for others, over what it is: several neighbours say the same
+)
+ALONE, VOXELS, GAIN, SHARED = (
+    0,
+    1,
+    2,
+    3,
+)  # columns of the sums: Σ P(population), voxels with neighbours, gain, P(neighbour)
 PAIRS = slice(4, 10)  # Σ of the covariance between like neighbours
 
 
@@ -183,7 +190,9 @@ def learn_coupling(hood: Neighbourhood, sites: Sites, launch: Launch) -> Learnt:
     gain, voxels = 0.0, 0.0
     for _ in range(STEPS):
         sums, rings = np.zeros((len(starts), PAIRS.stop)), np.zeros((len(starts), n_ring, 2))
-        run_blocks(launch, _expect, len(starts), starts, hood, sites, sites.with_population, coupling, sums, rings, block=1)
+        run_blocks(
+            launch, _expect, len(starts), starts, hood, sites, sites.with_population, coupling, sums, rings, block=1
+        )
         total, ring = sums.sum(0), rings.sum(0)
         voxels = total[VOXELS]
         if not voxels:
