@@ -36,7 +36,7 @@ def fit(
     no_maps: bool = typer.Option(False, "--no-maps", help="Write the estimate store alone."),
     model: str = typer.Option(None, metavar="FILE", help="Trained model (.safetensors) for scdnn, mlp and ivimnet."),
     settings: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Option of the method; may be repeated."),
-    chunk: int = typer.Option(None, hidden=True),
+    chunk: int = typer.Option(None, hidden=True, min=1),
 ) -> int:
     """Fit the IVIM model to a series or a store: estimate store and NIfTI maps."""
     from ivimsc.cli.show import outcome_lines, progress, settings_of

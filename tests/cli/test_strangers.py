@@ -25,7 +25,9 @@ def stores(tmp_path_factory):
     write_voxels(folder / "v.h5", voxels)
     with h5py.File(folder / "v.h5", "r+") as file:
         names = json.loads(file.attrs["tissue_names"])
-        file.attrs["tissue_names"] = json.dumps(dict.fromkeys(names, "") | {code: f"={code}{HOSTILE}" for code in names})
+        file.attrs["tissue_names"] = json.dumps(
+            dict.fromkeys(names, "") | {code: f"={code}{HOSTILE}" for code in names}
+        )
         file.attrs["source"] = file.attrs["created"] = HOSTILE
     assert main(["fit", str(folder / "v.h5"), "--method", "adc", "--out", str(folder), "--no-maps"]) == 0
     return folder
