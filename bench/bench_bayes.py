@@ -4,7 +4,10 @@ The voxels are one population with the plausible placental spread of docs/paper.
 log-normal about 45 µm²/ms with a log-SD of 0.35, Rician noise. The smallest possible mean squared error is that of the
 posterior mean under this very distribution, with the noise level known.
 
-Run ``python -m pytest bench/bench_bayes.py``; it writes bench/results/bayes_accuracy.md and bayes_calibration.md.
+`bench_volumes` asks the same of whole volumes of many tissues, with no option set: everything comes from the data.
+
+Run ``python -m pytest bench/bench_bayes.py``; it writes bench/results/bayes_accuracy.md, bayes_volumes.md and
+bayes_calibration.md.
 """
 
 import time
@@ -15,7 +18,11 @@ from scipy.stats import chisquare
 
 from ivimsc.compare.bound import smallest_error
 from ivimsc.device.launch import choose_device
+from ivimsc.fit.prepare import prepare
+from ivimsc.fitter import Inputs
+from ivimsc.methods import find_method
 from ivimsc.methods.bayes import method as bayes
+from ivimsc.simulate import simulate_phantom
 from tests.conftest import FIVE, TEN, as_voxels, equation1
 
 VOXELS = 10_000
@@ -37,8 +44,8 @@ def noisy(theta, bvalues, snr, seed, kind="rician"):
 
 def prepared(signals, bvalues, truth=None, **options):
     options |= {"prior": "truth.h5"} if truth is not None else {}
-    more = {} if truth is None else {"truth": dict(zip(("f", "d", "dstar"), truth, strict=True))}
-    return bayes.prepare(as_voxels(signals, bvalues), bayes.Options(**options), choose_device(), **more)
+    files = {} if truth is None else {"prior": dict(zip(("f", "d", "dstar"), truth, strict=True))}
+    return bayes.prepare(as_voxels(signals, bvalues), bayes.Options(**options), choose_device(), Inputs(files))
 
 
 def squares(e, theta):
@@ -56,8 +63,9 @@ def bench_accuracy(bvalues, s0, snr, record):
     )
     fits = {
         "its true prior, Gaussian noise": {"truth": cohort(65536, 98), "sigma": 1 / snr},
-        "shrinkage (nothing but the data)": {},
-        "shrinkage, sigma given": {"sigma": 1 / snr},
+        "population (the default: nothing but the data)": {},
+        "population, sigma given": {"sigma": 1 / snr},
+        "shrinkage (nothing but the data)": {"prior": "shrinkage"},
         "uniform": {"prior": "uniform", "sigma": 1 / snr},
     }
     for name, options in fits.items():
@@ -73,6 +81,38 @@ def bench_accuracy(bvalues, s0, snr, record):
             "b-values": len(bvalues), "S0": "known" if s0 else "unknown", "SNR": snr, "prior": name, "f": float(ratio[0]), "D": float(ratio[1]),
             "D*": float(ratio[2]), "smallest MSE f, D, D* [(µm²/ms)²]": ", ".join(f"{v:.3g}" for v in best),
             "prepare [s]": float(ready - start), "voxels/s": float(speed)})  # fmt: skip
+
+
+@pytest.mark.parametrize("prior", ["population", "shrinkage"])
+@pytest.mark.parametrize("snr", [15, 30, 80])
+@pytest.mark.parametrize("seed", [11, 12])
+@pytest.mark.parametrize(
+    ("phantom", "shape"), [("placenta", (48, 48, 12)), ("abdomen", (44, 40, 10)), ("brain", (36, 44, 12))]
+)
+def bench_volumes(phantom, shape, seed, snr, prior, record):
+    """Nothing is given: prior, noise level and likelihood come from the data. The bound knows the truth of the volume."""
+    voxels = simulate_phantom(phantom, snr=float(snr), seed=seed, shape=shape)
+    bound = smallest_error(voxels.signals, voxels.truth, voxels.bvalues, 1 / snr, True, False, choose_device(), seed)
+    settings = {} if prior == "population" else {"prior": prior}
+    start = time.perf_counter()
+    fit = prepare(find_method("bayes"), settings, voxels, choose_device())
+    ready = time.perf_counter()
+    fit.fit(voxels.signals[:256])
+    begin = time.perf_counter()
+    e = fit.fit(voxels.signals)
+    speed = len(voxels) / (time.perf_counter() - begin)
+    t, truth = bound.tested, np.stack([voxels.truth[key] for key in ("f", "d", "dstar")], axis=1)
+    found, spread = (np.stack(values, axis=1) for values in ((e.f, e.D, e.Dstar), (e.fstd, e.dstd, e.dstarstd)))
+    least, error = bound.mean("noisy")
+    ratio = np.mean((found[t] - truth[t]) ** 2, axis=0) / least
+    held = np.mean(np.abs(found - truth) < 1.96 * spread, axis=0)
+    record("bayes_volumes", "bayes with no option set on whole volumes: mean squared error over the smallest possible one", **{
+        "phantom": phantom, "seed": seed, "voxels": len(voxels), "SNR": snr, "prior": prior,
+        **{key: float(v) for key, v in zip(("f", "D", "D*"), ratio, strict=True)},
+        "SE of the bound [%]": ", ".join(f"{100 * v:.1f}" for v in error / least), "median draws behind the bound": float(bound.ess),
+        "95 % intervals hold f, D, D*": ", ".join(f"{v:.3f}" for v in held),
+        "outcomes 1, 2, 3, 4, 8": ", ".join(str(np.sum(e.outcome == k)) for k in (1, 2, 3, 4, 8)),
+        "prepare [s]": float(ready - start), "voxels/s": float(speed)})  # fmt: skip
 
 
 def box(n, seed):

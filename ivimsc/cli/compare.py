@@ -1,6 +1,5 @@
 """``ivimsc compare``."""
 
-import sys
 from pathlib import Path
 
 import typer
@@ -10,6 +9,7 @@ from ivimsc.text import one_line
 __all__ = ["register"]
 
 ERRORS = ("method", "missing", "bias", "sd", "rmse", "mse", "mse_error", "r2", "ratio")
+FOUND = ("method", "missing", "mean", "sd", "least", "largest")
 AGREEMENT = ("first", "second", "missing", "difference", "sd", "lower", "upper", "r")
 
 
@@ -30,7 +30,7 @@ def compare(
     seed: int = typer.Option(0, help="Seed of the bound's choice of voxels."),
     force: bool = typer.Option(False, "--force", help="Overwrite earlier results."),
 ) -> int:
-    """Compare fits of one store: with the truth and the bounds, or with one another."""
+    """Compare fits of one store: with the truth and the bounds, or with one another; one fit alone is described."""
     from contextlib import ExitStack
 
     from ivimsc.compare import compare as run
@@ -56,42 +56,22 @@ def _show(comparison, tissues: bool) -> None:
     for name, shares in comparison.outcomes.items():
         parts = "; ".join(f"{100 * share:.2f} % {outcome.sentence}" for outcome, share in shares.items())
         print(f"{name}: {comparison.speeds[name]:,.0f} voxels/s; {parts}")
-    rows = comparison.rows or comparison.agreements
+    rows = comparison.rows or comparison.agreements or comparison.found
+    columns = ERRORS if comparison.rows else AGREEMENT if comparison.agreements else FOUND
     names = list(dict.fromkeys(row.tissue for row in rows))
-    _table([row for row in rows if tissues or row.tissue == names[0]], ERRORS if comparison.rows else AGREEMENT)
+    _table([row for row in rows if tissues or row.tissue == names[0]], columns)
     if len(names) > 1 and not tissues:
         print(f"by tissue: --tissues, or the CSV file ({', '.join(map(one_line, names[1:]))})")
 
 
 def _table(rows, columns: tuple[str, ...]) -> None:
     """One table per tissue and parameter."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from ivimsc.cli.show import show_table
 
-    from ivimsc.cli.streams import steered
-
-    console = Console(file=steered(sys.stdout))
-    if not console.is_terminal:
-        console.width = 140  # a log file has no width to fit into
+    words = [column.replace("_", " ") for column in columns]
+    left = sum(column in ("method", "first", "second") for column in columns)
     for key in dict.fromkeys((row.tissue, row.parameter, row.unit) for row in rows):
         tissue, parameter, unit = key
         members = [row for row in rows if (row.tissue, row.parameter, row.unit) == key]
-        table = Table(
-            title=Text(one_line(f"{parameter} [{unit}], {tissue}, {members[0].voxels:,} voxels")),
-            title_justify="left",
-            box=None,
-        )
-        for column in columns:
-            table.add_column(
-                column.replace("_", " "), justify="left" if column in ("method", "first", "second") else "right"
-            )
-        for row in members:
-            table.add_row(*(Text(one_line(_cell(getattr(row, column)))) for column in columns))
-        console.print(table)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.4g}"
-    return str(value)
+        title = f"{parameter} [{unit}], {tissue}, {members[0].voxels:,} voxels"
+        show_table(title, words, [[getattr(row, column) for column in columns] for row in members], left)

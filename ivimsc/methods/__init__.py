@@ -59,6 +59,7 @@ METHODS = {
     method.name: method
     for method in (
         Method("adc"),
+        Method("simplified"),
         Method("segmented", on_cuda=True),
         Method("nlls", on_cuda=True),
         Method("bayes", on_cuda=True, files={"prior": "truth"}),

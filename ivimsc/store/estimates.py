@@ -1,6 +1,7 @@
 """The estimate store: what one fit found, and the crash-safe way to it."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,8 @@ from ivimsc import __version__
 from ivimsc.errors import InputError
 from ivimsc.estimates import FIELDS, REQUIRED, Estimates, Spectrum
 from ivimsc.files import FailSafeFile
+from ivimsc.outcome import Outcome
+from ivimsc.store import opened
 from ivimsc.store.hdf5 import BLOCK, ESTIMATES, File, Store, checked, column, created, describe
 from ivimsc.store.journal import Journal, discard, to_json
 from ivimsc.text import require_name
@@ -59,6 +62,20 @@ class EstimateStore(Store):
         if not isinstance(self._identity, dict):
             return None
         return self._identity | {"options": self.options, "bvalues": self.bvalues}
+
+    def _require_kinds(self, attributes: opened.Attributes) -> None:
+        opened.require_bvalues(attributes.of_kind("bvalues", np.ndarray))
+        for name in ("method", "device"):
+            if not re.fullmatch(r"[A-Za-z0-9_:.-]{1,64}", attributes.text(name)):
+                raise opened.Damaged(f"{name} of another kind, expected a word")
+        attributes.json("options", dict)
+        if not all(isinstance(note, str) for note in attributes.json("notes", list)):
+            raise opened.Damaged("notes of another kind, expected a list of texts")
+        attributes.of_kind("threads", int), attributes.of_kind("seconds", float, int)
+        for key in self.keys:
+            opened.require_kind(self._fields[key], "u" if key == "outcome" else "fiu", (None,))
+        self._fields["outcome"].require = _require_known
+        _require_spectrum(self._file, len(self))
 
     def __len__(self) -> int:
         return len(self._fields["s0"])
@@ -121,7 +138,14 @@ class EstimateStore(Store):
         with checked(self.path):
             arrays = {field.code: self._fields[field.key][start:stop] for field in FIELDS if field.key in self.keys}
         absent = dict.fromkeys(field.code for field in FIELDS if field.key not in REQUIRED)
-        return Estimates(**(absent | arrays))
+        return Estimates(**(absent | arrays), method=self.method, bvalues=self.bvalues, options=self.options)
+
+    def count_outcomes(self) -> dict[Outcome, int]:
+        """Voxels per outcome, those that occur; read some at a time, for `np.bincount` takes 8 bytes per voxel."""
+        counts = np.zeros(len(Outcome), np.int64)
+        for start in range(0, len(self), opened.BLOCK):
+            counts += np.bincount(self.read_field("outcome", start, start + opened.BLOCK), minlength=len(Outcome))
+        return {outcome: int(counts[outcome]) for outcome in Outcome if counts[outcome]}
 
     @cached_property
     def spectrum(self) -> Spectrum | None:
@@ -129,7 +153,12 @@ class EstimateStore(Store):
         if "spectrum" not in self._file:
             return None
         with checked(self.path):
-            return Spectrum(*(self._file["spectrum"][name][:] for name in Spectrum._fields))
+            found = Spectrum(*(self._file["spectrum"][name][:] for name in Spectrum._fields))
+            atoms = sum(len(self._file["dictionary"][name]) for name in ("d", "dstar"))
+            ends = found.indptr[0] == 0 and found.indptr[-1] == len(found.data)
+            if not ends or (np.diff(found.indptr) < 0).any() or ((found.indices < 0) | (found.indices >= atoms)).any():
+                raise opened.Damaged("a spectrum whose parts do not belong together")
+            return found
 
     @cached_property
     def dictionary(self) -> StoredDictionary | None:
@@ -139,6 +168,27 @@ class EstimateStore(Store):
         with checked(self.path):
             group = self._file["dictionary"]
             return StoredDictionary(group["d"][:], group["dstar"][:], group["atoms"][:] if "atoms" in group else None)
+
+
+def _require_known(outcome: NDArray[np.uint8]) -> None:
+    """Refuse outcomes (voxel,) that there are not (Damaged)."""
+    if outcome.max() >= len(Outcome):
+        raise opened.Damaged(f"an outcome {outcome.max()}, expected 0 to {len(Outcome) - 1}")
+
+
+def _require_spectrum(file: Any, n: int) -> None:
+    """Refuse a spectrum of `n` voxels or a dictionary whose tables are not those of one (Damaged)."""
+    if "dictionary" in file:
+        for name in ("d", "dstar"):
+            opened.require_kind(file["dictionary"][name], "f", (None,))
+        if "atoms" in file["dictionary"]:
+            opened.require_kind(file["dictionary"]["atoms"], "f", (None, None))
+    if "spectrum" in file:
+        data, indices, indptr = (file["spectrum"][name] for name in Spectrum._fields)
+        for table, kind, length in ((data, "f", None), (indices, "i", len(data)), (indptr, "i", n + 1)):
+            opened.require_kind(table, kind, (length,))
+        if "dictionary" not in file:
+            raise opened.Damaged("a spectrum without its dictionary")
 
 
 class PartFile:
@@ -285,6 +335,8 @@ class PartFile:
 
 
 def _copy_index(file: File, voxels: Any, guard: FailSafeFile) -> None:
+    for _ in voxels.places() if hasattr(voxels, "places") else ():
+        pass  # refuses two voxels in one place
     places = column(file, "index", (len(voxels), 3), np.int32)
     for start in range(0, len(voxels), BLOCK):
         places[start : start + BLOCK] = voxels.index[start : start + BLOCK]

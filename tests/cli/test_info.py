@@ -12,6 +12,13 @@ def test_this_machine(ivimsc):
     assert ivimsc.err == ""
 
 
+def test_a_method_lists_its_options(ivimsc, refused):
+    assert ivimsc("info", "segmented") == 0
+    for part in ("split", "200", "b-values from it on fit D", "d_bounds", "0,0.005", "Le Bihan"):
+        assert part in ivimsc.out
+    refused("info", "leastsquares", says=["'leastsquares'", "segmented, nlls"])
+
+
 def test_stores(ivimsc, tmp_path):
     assert ivimsc("simulate", *SMALL, "--out", tmp_path / "s.h5") == 0
     assert ivimsc("fit", tmp_path / "s.h5", "--out", tmp_path, "--no-maps") == 0

@@ -28,7 +28,7 @@ def make_estimates(start: int, stop: int, spectrum: bool = False, extras: bool =
     base[voxel % 7 == 0] = np.nan
     rows = voxel % 4  # entries per voxel, some none
     entries = np.concatenate([np.arange(r) + 10 * v for v, r in zip(voxel, rows, strict=True)] + [np.empty(0)])
-    sparse = Spectrum(np.float32(entries) / 3, np.int32(entries % 97), np.concatenate([[0], np.cumsum(rows)]))
+    sparse = Spectrum(np.float32(entries) / 3, np.int32(entries % 7), np.concatenate([[0], np.cumsum(rows)]))
     return Estimates(
         base, base * 2, base * 3, base * 4, base * 5, np.uint8(1 + voxel % 6),
         fstd=base * 6 if extras else None, spectrum=sparse if spectrum else None,

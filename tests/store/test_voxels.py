@@ -27,7 +27,10 @@ floats = st.floats(width=32)  # NaN and Inf among them
 )
 def test_voxels_come_back_as_they_were(tmp_path: Path, signals: np.ndarray, labelled: bool, pieces: list[int]) -> None:
     n, nb = signals.shape
-    about = {"truth": {"f": signals[:, 0], "dstar": signals[:, -1]}, "tissue": np.arange(n, dtype=np.uint8)}
+    about = {
+        "truth": {"s0": signals[:, 0], "f": signals[:, -1], "d": signals[:, 0], "dstar": signals[:, -1]},
+        "tissue": np.arange(n, dtype=np.uint8),
+    }
     about |= {"tissue_names": {0: "wall", 3: "placenta µ"}}
     attrs = {"snr": 30.0, "seed": 7, "notes": ["x"]}
     index = np.arange(3 * n, dtype=np.int32).reshape(n, 3)
@@ -51,12 +54,21 @@ def test_voxels_come_back_as_they_were(tmp_path: Path, signals: np.ndarray, labe
 
 
 def test_streaming_gives_the_same_bytes(tmp_path: Path) -> None:
-    voxels = make_voxels(1000, truth={"f": np.arange(1000, dtype=np.float32)}, tissue=np.ones(1000, np.uint8))
+    voxels = make_voxels(
+        1000,
+        truth=dict.fromkeys(("s0", "f", "d", "dstar"), np.arange(1000, dtype=np.float32)),
+        tissue=np.ones(1000, np.uint8),
+    )
     write_voxels(tmp_path / "whole.h5", voxels)
     with VoxelWriter(tmp_path / "pieces.h5", 1000, voxels.bvalues, GEOMETRY) as writer:
         for start in range(0, 1000, 77):
             at = slice(start, start + 77)
-            writer.append(voxels.signals[at], voxels.index[at], {"f": voxels.truth["f"][at]}, voxels.tissue[at])
+            writer.append(
+                voxels.signals[at],
+                voxels.index[at],
+                {key: values[at] for key, values in voxels.truth.items()},
+                voxels.tissue[at],
+            )
     assert contents(tmp_path / "whole.h5") == contents(tmp_path / "pieces.h5")
     with VoxelStore(tmp_path / "pieces.h5") as store:
         assert store.signals_sha256 == voxels.signals_sha256

@@ -19,15 +19,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ivimsc import fitter
-from ivimsc.compiling import JIT, KERNEL, LANE_JIT
+from ivimsc.compiling import JIT, KERNEL
 from ivimsc.device.launch import Launch, run_blocks
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.fitter import Inputs
+from ivimsc.numerics.decay import decay_errors, fit_decays, make_decay_lanes
 from ivimsc.numerics.ending import AT_BOUND, BAD_SIGNAL, CONVERGED, ITERATION_LIMIT
-from ivimsc.numerics.lanes import LANES, exp32
+from ivimsc.numerics.lanes import LANES
 from ivimsc.numerics.scaling import load_scaled, scales
-from ivimsc.numerics.special import log32
 from ivimsc.options import expect, expect_positive, option
 from ivimsc.physics.parameters import BY_KEY
 from ivimsc.physics.protocol import require_distinct
@@ -37,10 +37,7 @@ TITLE = "Mono-exponential least squares (ADC)"
 SOURCE = "Stejskal and Tanner, J. Chem. Phys. 42:288 (1965); weighted logarithms: Salvador et al., Hum. Brain Mapp. 24:144 (2005)"
 
 L = LANES
-ZERO, ONE, TINY = np.float32(0.0), np.float32(1.0), np.float32(1e-30)
-STEPS = 8  # Newton steps from the line: three reach float32 at SNR 5, the others are for signals that do not decay
-CLOSE = np.float32(3e-4)  # after a step of so much of D + `FAST` the next, its square, would be one of float32's digits
-FAST = np.float32(0.1)  # µm²/ms
+ZERO = np.float32(0.0)
 
 
 @dataclass(frozen=True)
@@ -84,108 +81,6 @@ class Result(NamedTuple):
     outcome: NDArray[np.uint8]
 
 
-class Lanes(NamedTuple):
-    """Sixteen voxels: their signals w (b, lane), and (lane,) D, S0, 1 where D has settled (else 0), and sums over b: see `_sums`."""
-
-    w: NDArray[np.float32]
-    d: NDArray[np.float32]
-    a: NDArray[np.float32]
-    settled: NDArray[np.float32]
-    g: NDArray[np.float32]
-    bg: NDArray[np.float32]
-    bbg: NDArray[np.float32]
-    y: NDArray[np.float32]
-    by: NDArray[np.float32]
-    bby: NDArray[np.float32]
-    squares: NDArray[np.float32]
-    plain: NDArray[np.float32]
-
-
-@njit(**JIT)
-def _make_lanes(n_b):
-    e = np.float32
-    return Lanes(np.empty((n_b, L), e), np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e),
-                 np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e),
-                 np.empty(L, e))  # fmt: skip
-
-
-@njit(**LANE_JIT)
-def _line(setting, t):
-    """The start t.d: slope of the straight line through the logarithms, weighted by the square of the signal."""
-    b, root, low, high = setting.b, setting.root, setting.low, setting.high
-    weight, wb, wbb, wy, wby = t.g, t.bg, t.bbg, t.y, t.by
-    for l in range(L):
-        weight[l] = wb[l] = wbb[l] = wy[l] = wby[l] = ZERO
-    for i in range(len(b)):
-        signal, bi, inverse = t.w[i], b[i], ONE / root[i]
-        for l in range(L):
-            w = signal[l] * signal[l] if signal[l] > ZERO else ZERO
-            logarithm = log32(signal[l] * inverse)
-            weight[l] += w
-            wb[l] += w * bi
-            wbb[l] += w * bi * bi
-            wy[l] += w * logarithm
-            wby[l] += w * bi * logarithm
-    for l in range(L):
-        above, below = weight[l] * wby[l] - wb[l] * wy[l], weight[l] * wbb[l] - wb[l] * wb[l]
-        t.d[l] = min(max(-above / max(below, TINY), low), high)
-
-
-@njit(**LANE_JIT)
-def _sums(b, root, t):
-    """Σ e e, b e e, b² e e and Σ e y, b e y, b² e y at t.d, with e = exp(-b D) and y times their roots; and S0 that fits best there, t.a."""
-    g, bg, bbg, y, by, bby = t.g, t.bg, t.bbg, t.y, t.by, t.bby
-    for l in range(L):
-        g[l] = bg[l] = bbg[l] = y[l] = by[l] = bby[l] = ZERO
-    for i in range(len(b)):
-        signal, bi, ri = t.w[i], b[i], root[i]
-        for l in range(L):
-            e = ri * exp32(-bi * t.d[l])
-            ee, ey = e * e, e * signal[l]
-            g[l] += ee
-            bg[l] += bi * ee
-            bbg[l] += bi * bi * ee
-            y[l] += ey
-            by[l] += bi * ey
-            bby[l] += bi * bi * ey
-    for l in range(L):
-        t.a[l] = max(y[l], ZERO) / max(g[l], TINY)
-
-
-@njit(**LANE_JIT)
-def _step(low, high, t):
-    """One Newton step of the projected cost along D, within its bounds; Gauss-Newton where the cost is not convex.
-
-    A lane that has settled stays as it is, so that a voxel's result does not depend on its neighbours.
-    """
-    settled = t.settled
-    for l in range(L):
-        a, g = t.a[l], max(t.g[l], TINY)
-        first, second = t.by[l] - a * t.bg[l], t.bby[l] - a * t.bbg[l]  # Σ b e r, Σ b² e r
-        gauss = a * a * (t.bbg[l] - t.bg[l] * t.bg[l] / g)
-        mixed = first - a * t.bg[l]
-        newton = a * a * t.bbg[l] - a * second - mixed * mixed / g
-        curvature = newton if newton > ZERO else gauss
-        d = min(max(t.d[l] - a * first / max(curvature, TINY), low), high)
-        d = t.d[l] if settled[l] > ZERO else d
-        settled[l] = ONE if abs(d - t.d[l]) <= CLOSE * (t.d[l] + FAST) else ZERO
-        t.d[l] = d
-
-
-@njit(**LANE_JIT)
-def _squares(b, root, t):
-    """Σ r², weighted and as it is, at t.d and t.a."""
-    for l in range(L):
-        t.squares[l] = t.plain[l] = ZERO
-    for i in range(len(b)):
-        signal, bi, ri = t.w[i], b[i], root[i]
-        inverse = ONE / ri
-        for l in range(L):
-            r = signal[l] - t.a[l] * ri * exp32(-bi * t.d[l])
-            t.squares[l] += r * r
-            t.plain[l] += r * r * inverse * inverse
-
-
 @njit(**JIT)
 def _leave(v, l, scale, setting, t, result):
     """Write the results of lane `l`, whose signal was divided by `scale` (0: bad), as voxel `v`."""
@@ -193,15 +88,13 @@ def _leave(v, l, scale, setting, t, result):
         result.S0[v] = result.D[v] = result.rmse[v] = result.dstd[v] = np.nan
         result.outcome[v] = BAD_SIGNAL
         return
-    n, a, d = len(setting.b), np.float64(t.a[l]), t.d[l]
+    n, d = len(setting.b), t.d[l]
     freedom = n - 2
     noise = np.float64(setting.sigma) / scale if setting.sigma > ZERO else math.nan
     if setting.sigma == ZERO and freedom > 0:
         noise = math.sqrt(t.squares[l] / freedom)
-    g, bg, bbg = np.float64(t.g[l]), np.float64(t.bg[l]), np.float64(t.bbg[l])
-    information = bbg - bg * bg / g  # of D, S0 projected out, over a² and at unit noise
-    error = noise / (a * math.sqrt(information)) if information > 1e-12 * bbg else math.inf
-    result.S0[v], result.D[v] = a * scale, d * 1e-3
+    error = noise * decay_errors(t, l)[1]
+    result.S0[v], result.D[v] = np.float64(t.a[l]) * scale, d * 1e-3
     result.rmse[v] = math.sqrt(t.plain[l] / n) * scale
     result.dstd[v] = error * 1e-3 if math.isfinite(error) else np.nan
     at_bound = d <= setting.low or d >= setting.high
@@ -214,27 +107,21 @@ def _kernel(start, stop, signals, setting, result):
     block, b, root = signals[start:stop], setting.b, setting.root
     scale = np.empty(len(block), np.float32)
     scales(block, scale)
-    t = _make_lanes(len(b))
+    t = make_decay_lanes(len(b))
     for first in range(0, len(block), L):
         size = min(L, len(block) - first)
         for lane in range(L):
             v = first + min(lane, size - 1)
             load_scaled(t.w, lane, block, v, scale[v], root)
-        _line(setting, t)
-        t.settled[:] = ZERO
-        for _ in range(STEPS):
-            _sums(b, root, t)
-            _step(setting.low, setting.high, t)
-            if t.settled.min() > ZERO:
-                break
-        _sums(b, root, t)
-        _squares(b, root, t)
+        fit_decays(b, root, setting.low, setting.high, t)
         for lane in range(size):
             _leave(start + first + lane, lane, scale[first + lane], setting, t, result)
 
 
 class Fitter(fitter.Fitter):
     """adc made ready for one protocol."""
+
+    closest, unknowns = True, 2
 
     def __init__(self, voxels: VoxelSource, columns: NDArray[np.intp], options: Options, launch: Launch) -> None:
         bvalues = np.asarray(voxels.bvalues, np.float64)

@@ -1,5 +1,6 @@
 """The point sets of a posterior: draws of the prior that all voxels share, and the points of the local rounds."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.special import fdtri, gammaln, stdtrit
 from ivimsc.methods.bayes.likelihood import NoiseModel, Spread, unit_signals
 from ivimsc.methods.bayes.priors import Prior, draw, log_prior, low_discrepancy, parameters, subtract_log_jacobian
 
-__all__ = ["Draws", "Proposal", "empirical_draws", "make_proposal", "prior_draws"]
+__all__ = ["SHIFTS", "Draws", "Proposal", "empirical_draws", "make_proposal", "prior_draws"]
 
 FREEDOM = 5  # of the Student t: tails heavier than those of a posterior, so that weights stay bounded
 SHIFTS = 65536  # places where the local points of a voxel may begin
@@ -77,7 +78,8 @@ def _spread(points: NDArray[np.float64]) -> Spread:
     return Spread(x.astype(np.float32), _minus_log_density(x[None]).astype(np.float32))
 
 
-def make_proposal(n: int, seed: int) -> Proposal:
+@lru_cache(maxsize=8)
+def make_proposal(n: int, seed: int, shifts: int = SHIFTS) -> Proposal:
     """Make a sequence of which any n points in a row fill space evenly: they are the first n, shifted (modulo 1).
 
     So a random place in the sequence is a random shift of Cranley and Patterson (doi:10.1137/0713071): every point then
@@ -88,8 +90,9 @@ def make_proposal(n: int, seed: int) -> Proposal:
     ----------
     n : points of a round
     seed : shifts the sequence
+    shifts : places where the points of a voxel may begin: fewer are made sooner, and enough for few voxels
     """
-    m = n + SHIFTS
+    m = n + shifts
     x = _student(np.concatenate([low_discrepancy(m, 1, seed), low_discrepancy(m, 2, seed + 1)]))
     spread = _spread(low_discrepancy(m, 4, seed + 2)[0])
     return Proposal(n, x.astype(np.float32), _minus_log_density(x).astype(np.float32), spread)

@@ -3,10 +3,12 @@
 The idea. With three unknowns (S0, and if wanted σ, integrate out in closed form) a posterior needs no Markov chain:
 weighted draws of the prior, shared by all voxels, are exact up to a known Monte-Carlo error, and where the data are so
 sharp that few draws carry weight, local draws follow (`posterior`). The posterior mean has the smallest mean
-squared error of all estimators, if the prior is the true one. `shrinkage` takes the prior from the data themselves
-(`shrinkage`), after Orton et al.: that needs no training and comes close to the bound.
+squared error of all estimators, if the prior is the true one. `population`, the default, takes the prior from the data themselves
+(`population`), as Orton et al. do, but for any number of tissues: that needs no training and comes close to the bound.
 
-Priors: ``shrinkage`` (Gaussian over logit f, ln D, ln D* of the region, or a mixture: components), ``uniform``,
+Priors: ``population`` (a mixture of Gaussians over logit f, ln D, ln D* that the data choose; where fewer than 100 voxels
+or a poor protocol do not tell it, the broad log-normal `fixed_priors.BROAD_PRIOR`), ``spatial`` (the neighbours of each voxel,
+and the population: `spatial`), ``shrinkage`` (Gaussian over logit f, ln D, ln D* of the region, or a mixture: components), ``uniform``,
 ``reciprocal`` (uniform in f, 1 / x in D and D*), ``lognormal`` (logit-normal f), or the truth of a voxel store.
 """
 
@@ -19,28 +21,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc import fitter
-from ivimsc.device.launch import Launch, empty_beside
+from ivimsc.device.launch import Launch, empty_beside, leave_gpu
 from ivimsc.device.verdict import evidence_of, judged
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.methods import Inputs, VoxelSource
 from ivimsc.methods.bayes import rows
-from ivimsc.methods.bayes.draws import empirical_draws, make_proposal, prior_draws
+from ivimsc.methods.bayes.draws import SHIFTS, empirical_draws, make_proposal, prior_draws
+from ivimsc.methods.bayes.fixed_priors import bounds_of
 from ivimsc.methods.bayes.likelihood import NoiseModel
 from ivimsc.methods.bayes.posterior import posteriors
 from ivimsc.methods.bayes.prior_and_noise import learn, read_sample
 from ivimsc.methods.bayes.problem import Problem, sampling
+from ivimsc.methods.bayes.spatial.fitter import SpatialFitter
+from ivimsc.methods.bayes.spatial.neighbourhood import places_of
+from ivimsc.methods.bayes.spatial.volume import learn_field
+from ivimsc.methods.bayes.summary import named
 from ivimsc.physics.parameters import Bounds
 from ivimsc.physics.protocol import B0_LIMIT, require_distinct
 
 TITLE = "Bayesian: posterior mean, SD and maximum"
 SOURCE = "Orton et al., Magn. Reson. Med. 71:411 (2014) for the shrinkage prior; self-normalised importance sampling"
 
-PRIORS = ("shrinkage", "uniform", "reciprocal", "lognormal")
+PRIORS = ("population", "spatial", "shrinkage", "uniform", "reciprocal", "lognormal")
+LIKELIHOODS = ("auto", "gaussian", "rician")
 ROUNDS = 6  # most local rounds
 DRAWS = 4096  # of the prior, shared by all voxels
 EMPIRICAL = 65536  # most draws taken from a store's truth
 FEWEST = 256  # fewest voxels with truth that a prior is taken from
+FEW, SOON = 64, 2048  # up to so many voxels, their points may begin at fewer places, which are made in less time
 MISFIT = 10.0  # median residual in noise SDs from which the prior is said to exclude the data
 
 
@@ -49,9 +58,11 @@ class Options:
     """Options of bayes."""
 
     prior: str = field(
-        default="shrinkage", metadata={"help": f"{', '.join(PRIORS)}, or a voxel store (.h5) with truth"}
+        default="population", metadata={"help": f"{', '.join(PRIORS)}, or a voxel store (.h5) with truth"}
     )
-    likelihood: str = field(default="gaussian", metadata={"help": "gaussian or rician"})
+    likelihood: str = field(
+        default="auto", metadata={"help": "gaussian, rician, or auto: rician where the largest b-values near the noise"}
+    )
     sigma: float | str = field(
         default="estimate", metadata={"help": "noise SD: a number, estimate (one for all voxels), or marginal"}
     )
@@ -78,7 +89,7 @@ class Options:
     def __post_init__(self) -> None:
         _expect(self.prior in PRIORS or self.prior.endswith(".h5"), "prior", self.prior,
                 f"{', '.join(PRIORS)} or a voxel store (.h5)")  # fmt: skip
-        _expect(self.likelihood in ("gaussian", "rician"), "likelihood", self.likelihood, "gaussian or rician")
+        _expect(self.likelihood in LIKELIHOODS, "likelihood", self.likelihood, ", ".join(LIKELIHOODS))
         self._check_sigma()
         _expect(self.s0 is None or 0 < self.s0 < np.inf, "s0", self.s0, "a number > 0 or none")
         self._check_medians()
@@ -90,7 +101,7 @@ class Options:
     def _check_sigma(self) -> None:
         if isinstance(self.sigma, str):
             _expect(self.sigma in ("estimate", "marginal"), "sigma", self.sigma, "a number > 0, estimate or marginal")
-            _expect(self.sigma != "marginal" or self.likelihood == "gaussian", "sigma", self.sigma,
+            _expect(self.sigma != "marginal" or self.likelihood != "rician", "sigma", self.sigma,
                     "a number or estimate with the rician likelihood")  # fmt: skip
         else:
             _expect(0 < self.sigma < np.inf, "sigma", self.sigma, "a number > 0, estimate or marginal")
@@ -138,11 +149,11 @@ class Fitter(fitter.Fitter):
         """Fit some voxels: see `Fitter.fit`; `s0` is not used."""
         if not self.launch.on_gpu:
             found = posteriors(self.problem, signals, self.launch, first)
-            return judged(self.launch, _named(found.values, found.outcome), self.evidence)
+            return judged(self.launch, named(found.values, found.outcome), self.evidence)
         values = empty_beside(self.launch, signals, (rows.ROWS, len(signals)), np.float32)
         outcome = empty_beside(self.launch, signals, (len(signals),), np.uint8)
         self._on_gpu.run(signals, first, values, outcome)
-        return judged(self.launch, _named(values, outcome), self.evidence)
+        return judged(self.launch, named(values, outcome), self.evidence)
 
     def below(self, signals: NDArray[np.float32], f: NDArray, D: NDArray, Dstar: NDArray) -> NDArray[np.float32]:
         """The posterior probability that f, D and D* lie below given values; on the CPU always.
@@ -162,15 +173,6 @@ class Fitter(fitter.Fitter):
         return posteriors(self.problem, signals, self.launch, targets=targets).below
 
 
-def _named(values: Any, outcome: Any) -> Estimates:
-    """Estimates from values (row, voxel) and outcome (voxel,)."""
-    return Estimates(
-        values[rows.S0], values[rows.F], values[rows.D], values[rows.DSTAR], values[rows.RMSE], outcome,
-        values[rows.F_SD], values[rows.D_SD], values[rows.DSTAR_SD], ess=values[rows.ESS],
-        fmap=values[rows.F_MAX], dmap=values[rows.D_MAX], dstarmap=values[rows.DSTAR_MAX],
-    )  # fmt: skip
-
-
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs | None = None) -> Fitter:
     """Check the protocol; find the prior and the noise level, from the data where asked for.
 
@@ -185,18 +187,34 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
         for fewer than 3 b-values, and a prior that excludes the data
     """
     require_distinct(voxels.bvalues, 3, "bayes")
+    spatial = options.prior == "spatial"
+    if spatial:
+        places_of(voxels)
+        if launch.on_gpu:
+            launch = leave_gpu(launch, "prior=spatial has no CUDA kernels")
     truth = None if inputs is None else inputs.files.get("prior")
     theta = None if options.truth_from is None else _empirical(truth, options)
     sample, unit = read_sample(voxels)
-    prior, sigma, notes = learn(sample, unit, theta, np.asarray(voxels.bvalues), options, launch)
-    noise = NoiseModel((voxels.bvalues * 1e-3).astype(np.float32), np.float32(options.s0 or 0), np.float32(sigma),
-                       options.likelihood == "rician")  # fmt: skip
+    prior, sigma, rician, notes = learn(sample, unit, theta, np.asarray(voxels.bvalues), options, launch, inputs)
+    noise = NoiseModel(
+        (voxels.bvalues * 1e-3).astype(np.float32), np.float32(options.s0 or 0), np.float32(sigma), rician
+    )
     if theta is None:
         draws = prior_draws(noise, prior, options.draws or DRAWS, options.seed)
     else:
         draws = empirical_draws(noise, theta, options.seed)
-    proposal = make_proposal(options.points, options.seed + 1)
-    problem = Problem(noise, prior, draws, proposal, sampling(ROUNDS if theta is None else 0, options.seed))
+    shifts = SHIFTS if len(voxels) > FEW else SOON
+    proposal = make_proposal(options.points, options.seed + 1, shifts)
+    problem = Problem(
+        noise,
+        prior,
+        draws,
+        proposal,
+        sampling(ROUNDS if theta is None else 0, options.seed, None if theta is not None else bounds_of(options)),
+    )
+    if spatial:
+        field = learn_field(voxels, noise, prior, options.seed, launch)
+        return SpatialFitter(problem, field, launch, [*notes, *field.notes, *_notes_on_s0(voxels.bvalues, options)])
     fitter = Fitter(problem, launch, [*notes, *_notes_on_s0(voxels.bvalues, options)])
     if sigma > 0 and not isinstance(options.sigma, str):
         _check_reach(fitter, sample, options)

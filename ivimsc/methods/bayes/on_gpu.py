@@ -225,7 +225,7 @@ def posterior_kernel(first, size, number, signals, problem, weights, points, val
 
 
 @cuda.jit(cache=True)
-def finish_kernel(first, size, signals, b, least, values, outcome):
+def finish_kernel(first, size, signals, b, sampling, values, outcome):
     """Units and outcomes of what `posterior_kernel` found: one thread per voxel."""
     i = cuda.grid(1)
     if i >= size:
@@ -233,7 +233,7 @@ def finish_kernel(first, size, signals, b, least, values, outcome):
     v = first + i
     factor = _scale_of(signals, v)
     if factor > ZERO:
-        _finish(signals, v, factor, b, least, values[:, v], values, outcome)
+        _finish(signals, v, factor, b, sampling, values[:, v], values, outcome)
     else:
         outcome[v] = BAD_SIGNAL
 
@@ -268,13 +268,13 @@ class Posterior:
         number : of the first of them in the data set
         values, outcome : (row, voxel) float32 and (voxel,) uint8, filled; on the same side as the signals
         """
-        b, least = self.problem.noise.b, self.problem.sampling.least
+        b, sampling = self.problem.noise.b, self.problem.sampling
 
         def work(stream, start, first, size, inputs, outputs, scratch):
             posterior_kernel[grid(size, 1, WAVES), self.threads, stream, self.shared](
                 first, size, number + start - first, *inputs, self.problem, *scratch, outputs[0]
             )
-            finish_kernel[grid(size, self.threads), self.threads, stream](first, size, *inputs, b, least, *outputs)
+            finish_kernel[grid(size, self.threads), self.threads, stream](first, size, *inputs, b, sampling, *outputs)
 
         run_chunks(
             self.launch, len(signals), [signals], [values, outcome], [], work, chunk=CHUNK, fixed=self.scratch

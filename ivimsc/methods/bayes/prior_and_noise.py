@@ -1,8 +1,11 @@
 """What a sample of the voxels tells: the noise level, and with the shrinkage prior the prior itself.
 
-The noise level is first estimated from the residuals of each voxel's best point, the noise SD integrated out. With it,
-expectation and maximisation over the sample (`shrinkage`) find the prior and a better noise level together; where the
-prior is given they find the noise level alone.
+The noise level is the one that all methods share (`Inputs.noise_level`). Where it is not to be had (fewer than five
+b-values or 30 voxels), the noise SD is integrated out for each voxel. A caller without a noise level at hand gets one from
+the residuals of each voxel's best point, made better by expectation and maximisation under the prior.
+
+The default prior is the population itself (`population`). Where the data cannot tell a population, because the voxels are
+few, or the protocol leaves f, D or D* open, the prior is fixed and broad, `BROAD_PRIOR`, and the notes say why.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,14 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.device.launch import Launch
-from ivimsc.methods import VoxelSource
+from ivimsc.errors import InputError
+from ivimsc.methods import Inputs, VoxelSource
 from ivimsc.methods.bayes import rows
 from ivimsc.methods.bayes.draws import make_proposal, prior_draws
+from ivimsc.methods.bayes.fixed_priors import BROAD_PRIOR, BROAD_WORDS, bounds_of, box, lognormal, why_broad
 from ivimsc.methods.bayes.likelihood import NoiseModel, unit_signals
+from ivimsc.methods.bayes.mixture import Mixture
+from ivimsc.methods.bayes.population import learn_population, mixture_prior, variance_left
 from ivimsc.methods.bayes.posterior import posteriors
-from ivimsc.methods.bayes.priors import Prior, box_prior, draw, gaussian_prior, parameters
+from ivimsc.methods.bayes.priors import Prior, draw, parameters
 from ivimsc.methods.bayes.problem import Problem, sampling
-from ivimsc.methods.bayes.shrinkage import Sample, estimate_noise, estimate_prior
+from ivimsc.methods.bayes.shrinkage import ITERATIONS, Sample, estimate_noise, estimate_prior
 from ivimsc.numerics.noise_level import sigma_of_squares
 from ivimsc.numerics.scaling import scales
 from ivimsc.voxels import sample_signals
@@ -29,15 +36,21 @@ if TYPE_CHECKING:
 __all__ = ["Learnt", "learn", "read_sample"]
 
 DRAWS, ROUNDS = 4096, 3  # for the first estimate of the noise level: shared draws, and most local rounds
-LOWEST_D = 1e-5  # mm²/s: where 1 / D begins, if the bounds begin at 0
+FEWEST_VOXELS, FEWEST_B = 30, 5  # that tell a noise level
+NEAR_NOISE = 3.0  # noise SDs: a signal below them is of the noise floor
+UNTOLD = (
+    0.6  # part of the broad prior's variance of ln D that the data leave, above which they do not tell a population
+)
+POPULATION = ("population", "spatial")  # priors that begin with the population
 LEAST_SIGMA = 1e-5  # of the largest signal: below it float32 tells no noise
 
 
 class Learnt(NamedTuple):
-    """The prior, the noise SD in units of the signal (0: integrated out for each voxel), and what the user is told."""
+    """The prior; the noise SD in units of the signal (0: integrated out for each voxel); Rician noise; what the user is told."""
 
     prior: Prior
     sigma: float
+    rician: bool
     notes: list[str]
 
 
@@ -50,7 +63,7 @@ def read_sample(voxels: VoxelSource) -> tuple[NDArray[np.float32], float]:
 
 
 def learn(signals: NDArray[np.float32], unit: float, theta: NDArray | None, bvalues: NDArray[np.float64],
-          options: "Options", launch: Launch) -> Learnt:  # fmt: skip
+          options: "Options", launch: Launch, inputs: Inputs | None = None) -> Learnt:  # fmt: skip
     """The prior and the noise level, from the data where the options ask for that.
 
     Parameters
@@ -60,27 +73,114 @@ def learn(signals: NDArray[np.float32], unit: float, theta: NDArray | None, bval
     bvalues : (b,) in s/mm²
     options : of the method
     launch : where it runs
+    inputs : tells the noise level
     """
-    estimate = options.sigma == "estimate"
-    sigma = 0.0 if isinstance(options.sigma, str) else options.sigma / unit
-    prior, words = _lognormal(options) if options.prior == "lognormal" else _box(options)
-    if len(signals) == 0:
-        return Learnt(prior, sigma, ["no voxel can be fitted"])
-    b = (bvalues * 1e-3).astype(np.float32)
-    sample = Sample(signals / np.float32(unit), b, (options.s0 or 0.0) / unit, sigma, estimate)
-    if estimate:
-        sigma = _first_sigma(sample, prior if theta is None else _box(options)[0], options, launch)
-        sample = sample._replace(sigma=sigma)
-    if options.prior == "shrinkage":
-        prior, sigma, steps = estimate_prior(sample, prior, _bounds(options), options.components, options.seed, launch)
-        words = f"{_describe(prior)}; from {len(signals)} voxels in {steps} EM steps"
-    elif estimate:
-        draws = parameters(prior, draw(prior, DRAWS, options.seed)) if theta is None else theta[:, :DRAWS]
-        sigma = estimate_noise(sample, draws, launch)
+    prior, words = lognormal(options) if options.prior == "lognormal" else box(options)
     if theta is not None:
         words = f"the truth of {options.prior}, {theta.shape[1]} draws"
-    noise = f"{sigma * unit:.4g} ({'estimated' if estimate else 'given'})" if sigma > 0 else "integrated out per voxel"
-    return Learnt(prior, sigma * unit, [f"prior: {words}", f"noise SD: {noise}; {options.likelihood} likelihood"])
+    if options.prior in POPULATION:
+        prior, words = mixture_prior(BROAD_PRIOR, bounds_of(options)), BROAD_WORDS
+    given = 0.0 if isinstance(options.sigma, str) else float(options.sigma)
+    if len(signals) == 0:
+        return Learnt(prior, given, options.likelihood == "rician" and given > 0, ["no voxel can be fitted"])
+    sample = Sample(signals / np.float32(unit), (bvalues * 1e-3).astype(np.float32), (options.s0 or 0.0) / unit,
+                    given / unit, False)  # fmt: skip
+    told = True
+    if options.sigma == "estimate":
+        sample, told = _with_noise(sample, unit, prior, theta, options, launch, inputs)
+    rician, why = _rician(sample, options)
+    if options.prior in POPULATION:
+        prior, words = _population(sample, rician, bvalues, options, launch)
+    elif options.prior == "shrinkage":
+        prior, sigma, steps = estimate_prior(
+            sample, prior, bounds_of(options), options.components, options.seed, launch
+        )
+        ended = "" if steps < ITERATIONS else ", which had not converged"
+        words = f"{_describe(prior)}; from {len(signals)} voxels in {steps} EM steps{ended}"
+        sample = sample._replace(sigma=sigma)
+    sigma = sample.sigma * unit
+    notes = [
+        f"prior: {words}",
+        f"noise SD: {_noise_words(sigma, unit, options)}; {'rician' if rician else 'gaussian'} likelihood{why}",
+    ]
+    if words.startswith("fixed") and options.prior in POPULATION:
+        notes[0] = f"warning: prior: {words}"
+    if not told:
+        notes.append(
+            f"warning: noise SD: from {len(signals)} voxel(s) and {len(bvalues)} b-values it cannot be told (30 and 5 are enough); give sigma where it is known"
+        )
+    return Learnt(prior, sigma, rician, notes)
+
+
+def _noise_words(sigma: float, unit: float, options: "Options") -> str:
+    if sigma == 0:
+        return "integrated out for each voxel"
+    how = "estimated" if isinstance(options.sigma, str) else "given"
+    return f"{sigma:.4g} ({how}), SNR {unit / sigma:.3g} (median of the largest signals over it)"
+
+
+def _with_noise(sample: Sample, unit: float, prior: Prior, theta: NDArray | None, options: "Options", launch: Launch,
+                inputs: Inputs | None) -> tuple[Sample, bool]:  # fmt: skip
+    """The sample with its noise level, and whether the data tell one; where they do not it is integrated out."""
+    few = len(sample.signals) < FEWEST_VOXELS or len(sample.b) < FEWEST_B
+    if few and options.likelihood != "rician":
+        return sample, False
+    try:
+        if inputs is None or few:
+            raise InputError("noise level: found none, expected one")
+        return sample._replace(sigma=max(inputs.noise_level() / unit, LEAST_SIGMA)), True
+    except InputError:
+        pass
+    start = box(options)[0] if theta is not None else prior
+    sample = sample._replace(sigma=_first_sigma(sample, start, options, launch), estimate_sigma=True)
+    if options.prior != "shrinkage":
+        draws = parameters(prior, draw(prior, DRAWS, options.seed)) if theta is None else theta[:, :DRAWS]
+        sample = sample._replace(sigma=estimate_noise(sample, draws, launch), estimate_sigma=False)
+    return sample, True
+
+
+def _rician(sample: Sample, options: "Options") -> tuple[bool, str]:
+    """Whether the likelihood of the fit is Rician, and why, in words, where the data chose it."""
+    if options.likelihood != "auto":
+        return options.likelihood == "rician", ""
+    low = float(np.median(sample.signals[:, -1]))
+    if sample.sigma == 0 or low >= NEAR_NOISE * sample.sigma or np.any(sample.signals < 0):
+        return False, ""
+    return (
+        True,
+        f" (the median signal at the largest b-value is {low / sample.sigma:.2g} noise SDs, below {NEAR_NOISE:g})",
+    )
+
+
+def _population(sample: Sample, rician: bool, bvalues: NDArray[np.float64], options: "Options",
+                launch: Launch) -> tuple[Prior, str]:  # fmt: skip
+    """The population of the voxels, or the broad prior where the data do not tell it; and what it is, in words.
+
+    Magnitudes are never negative, and then even a few voxels near the noise, such as vessels, want the Rician likelihood
+    here: hundreds of them together show its bias.
+    """
+    bounds = bounds_of(options)
+    why = why_broad(len(sample.signals), bvalues, sample.s0 > 0)
+    magnitude = rician or (options.likelihood == "auto" and sample.sigma > 0 and not np.any(sample.signals < 0))
+    noise = NoiseModel(sample.b, np.float32(sample.s0), np.float32(sample.sigma), magnitude)
+    if why is None:
+        left = variance_left(sample.signals[:256], noise, BROAD_PRIOR, bounds, launch)
+        if left > UNTOLD:
+            why = f"the data leave {100 * left:.0f} % of its variance of ln D, and so do not tell a population"
+    if why is not None:
+        return mixture_prior(BROAD_PRIOR, bounds), f"{BROAD_WORDS}, because {why}"
+    found = learn_population(sample.signals, noise, BROAD_PRIOR, bounds, options.seed, launch)
+    ended = "" if found.converged else ", which had not converged"
+    prior = mixture_prior(found.mixture, bounds)
+    main = _describe(mixture_prior(_largest(found.mixture), bounds)).removeprefix("shrinkage, ")
+    return prior, (f"the population of {len(sample.signals)} voxels, {len(prior.constants)} Gaussians in {found.steps} steps"
+                   f"{ended}; the largest: {main}")  # fmt: skip
+
+
+def _largest(mixture: Mixture) -> Mixture:
+    """The components of the three largest weights."""
+    order = np.argsort(-mixture.weights)[:3]
+    return Mixture(*(part[order] for part in mixture))
 
 
 def _first_sigma(sample: Sample, prior: Prior, options: "Options", launch: Launch) -> float:
@@ -96,33 +196,6 @@ def _first_sigma(sample: Sample, prior: Prior, options: "Options", launch: Launc
     S0 = sample.s0 if sample.s0 > 0 else (y * unit).sum(0) / (unit * unit).sum(0)
     squares = ((y - S0 * unit) ** 2).sum(0)
     return max(sigma_of_squares(squares, max(sample.freedom - 3, 1)), LEAST_SIGMA)
-
-
-def _bounds(options: "Options") -> NDArray[np.float64]:
-    """Bounds (3, 2) of f, D, D* [µm²/ms]."""
-    return np.array([options.f_bounds, np.multiply(options.d_bounds, 1e3), np.multiply(options.dstar_bounds, 1e3)])
-
-
-def _box(options: "Options") -> tuple[Prior, str]:
-    """The uniform or reciprocal prior, and what it is, in words."""
-    bounds = _bounds(options)
-    reciprocal = options.prior != "uniform"
-    if reciprocal:
-        bounds[1, 0] = max(bounds[1, 0], LOWEST_D * 1e3)
-    (f0, f1), (d0, d1), (p0, p1) = bounds
-    shape = "uniform in f, 1/x in D and D*" if reciprocal else "uniform"
-    prior = box_prior(bounds, (False, reciprocal, reciprocal))
-    return prior, f"{shape}, f {f0:g}..{f1:g}, D {d0:g}..{d1:g}, D* {p0:g}..{p1:g} µm²/ms"
-
-
-def _lognormal(options: "Options") -> tuple[Prior, str]:
-    """The log-normal prior of the options, and what it is, in words."""
-    (f, sf), (d, sd), (p, sp) = options.f_normal, options.d_normal, options.dstar_normal
-    d, p = d * 1e3, p * 1e3
-    mean = np.array([[np.log(f / (1 - f)), np.log(d), np.log(p)]])
-    prior = gaussian_prior(np.ones(1), mean, np.diag(np.square([sf, sd, sp]))[None], _bounds(options))
-    medians, spreads = f"f {f:g}, D {d:g}, D* {p:g} µm²/ms", f"logit f {sf:g}, ln D {sd:g}, ln D* {sp:g}"
-    return prior, f"log-normal, medians {medians}, SD of {spreads}"
 
 
 def _describe(prior: Prior) -> str:

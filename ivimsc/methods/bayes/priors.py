@@ -27,7 +27,7 @@ __all__ = ["GEOMETRIC", "LINEAR", "LOG", "Prior", "box_prior", "draw", "gaussian
            "parameters", "to_coordinates"]  # fmt: skip
 
 LINEAR, GEOMETRIC, LOG = 0, 1, 2
-ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
+ZERO, HALF, ONE, TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 EXCLUDED = np.float32(-1e30)  # log density outside the limits; finite, so that differences stay numbers
 
 
@@ -159,6 +159,27 @@ def _logistic(x, out):
         out[m] -= size + TWO * log32(ONE + exp32(-size))
 
 
+@njit(**LANE_JIT)
+def _log_gaussians(prior, t, high, out, add):
+    """The largest log density of the components at t (3, n) into out; or add to out exp(log density - high) of each."""
+    x, y, z = t[0], t[1], t[2]
+    for c in range(len(prior.constants)):
+        w, mean = prior.whiten[c], prior.means[c]
+        w00, w10, w11, w20, w21, w22 = w[0, 0], w[1, 0], w[1, 1], w[2, 0], w[2, 1], w[2, 2]
+        m0, m1, m2, constant = mean[0], mean[1], mean[2], prior.constants[c]
+        if add:
+            for m in range(len(out)):
+                x0, x1, x2 = x[m] - m0, y[m] - m1, z[m] - m2
+                a, b, e = w00 * x0, w10 * x0 + w11 * x1, w20 * x0 + w21 * x1 + w22 * x2
+                out[m] += exp32(constant - HALF * (a * a + b * b + e * e) - high[m])
+        else:
+            for m in range(len(out)):
+                x0, x1, x2 = x[m] - m0, y[m] - m1, z[m] - m2
+                a, b, e = w00 * x0, w10 * x0 + w11 * x1, w20 * x0 + w21 * x1 + w22 * x2
+                value = constant - HALF * (a * a + b * b + e * e)
+                out[m] = value if c == 0 else max(out[m], value)
+
+
 @njit(**LANE_JIT, cache=True)
 def log_prior(prior, t, scratch, out):
     """Put into out (n,) the log density of the prior at t (3, n), up to a constant; scratch (n,)."""
@@ -167,24 +188,12 @@ def log_prior(prior, t, scratch, out):
         for k in range(3):
             _logistic(t[k], out)
         return
-    x, y, z = t[0], t[1], t[2]
-    for c in range(len(prior.constants)):
-        w, mean = prior.whiten[c], prior.means[c]
-        w00, w10, w11, w20, w21, w22 = w[0, 0], w[1, 0], w[1, 1], w[2, 0], w[2, 1], w[2, 2]
-        m0, m1, m2, constant = mean[0], mean[1], mean[2], prior.constants[c]
+    _log_gaussians(prior, t, out, out, False)
+    if len(prior.constants) > 1:
+        scratch[:] = ZERO
+        _log_gaussians(prior, t, out, scratch, True)
         for m in range(len(out)):
-            x0, x1, x2 = x[m] - m0, y[m] - m1, z[m] - m2
-            a = w00 * x0
-            b = w10 * x0 + w11 * x1
-            e = w20 * x0 + w21 * x1 + w22 * x2
-            scratch[m] = constant - np.float32(0.5) * (a * a + b * b + e * e)
-        if c == 0:
-            for m in range(len(out)):
-                out[m] = scratch[m]
-        else:
-            for m in range(len(out)):
-                high = max(out[m], scratch[m])
-                out[m] = high + log32(ONE + exp32(-abs(out[m] - scratch[m])))
+            out[m] += log32(scratch[m])
     for k in range(3):
         row, low, high = t[k], prior.limits[k, 0], prior.limits[k, 1]
         for m in range(len(out)):

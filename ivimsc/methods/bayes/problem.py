@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 from ivimsc.methods.bayes.draws import Draws, Proposal
 from ivimsc.methods.bayes.likelihood import NoiseModel
 from ivimsc.methods.bayes.priors import Prior
+from ivimsc.numerics.ending import Box
 
 __all__ = ["Problem", "Results", "Sampling", "sampling"]
 
+NO_BOX = Box(*np.float32([-np.inf, np.inf] * 3))
+NEAR = 1e-3  # of the range: this near a bound the maximum lies at it
 TARGET, LEAST, TEMPERED, CLIMB = np.float32(400), np.float32(50), np.float32(60), 128  # see `Sampling`
 
 
@@ -25,6 +28,8 @@ class Sampling(NamedTuple):
     tempered : least effective sample size that a proposal is made from
     climb : points per round of the search for the maximum
     seed : of the shifts
+    box : bounds of f, D, D* [µm²/ms]; a maximum there gives the outcome "at a bound"
+    wider : factor of the spread of points that are kept (`posterior.kept_points_kernel`)
     """
 
     target: np.float32
@@ -33,11 +38,17 @@ class Sampling(NamedTuple):
     tempered: np.float32
     climb: int
     seed: int
+    box: Box = NO_BOX
+    wider: np.float32 = np.float32(1)
 
 
-def sampling(rounds: int, seed: int) -> Sampling:
-    """The usual sampling, with at most `rounds` local rounds."""
-    return Sampling(TARGET, LEAST, rounds, TEMPERED, CLIMB, seed)
+def sampling(rounds: int, seed: int, bounds: NDArray[np.float64] | None = None) -> Sampling:
+    """The usual sampling, with at most `rounds` local rounds; bounds (3, 2) of f, D, D* [µm²/ms]."""
+    if bounds is None:
+        return Sampling(TARGET, LEAST, rounds, TEMPERED, CLIMB, seed)
+    margin = NEAR * (bounds[:, 1] - bounds[:, 0])
+    inner = np.stack([bounds[:, 0] + margin, bounds[:, 1] - margin], 1)
+    return Sampling(TARGET, LEAST, rounds, TEMPERED, CLIMB, seed, Box(*inner.astype(np.float32).ravel()))
 
 
 class Problem(NamedTuple):

@@ -173,6 +173,8 @@ def _kernel(start, stop, signals, problem, max_iterations, table, results):
 class Fitter(fitter.Fitter):
     """nlls made ready for one protocol."""
 
+    closest = True
+
     def __init__(
         self, bvalues: NDArray[np.float64], weights: NDArray[np.float64], options: Options, launch: Launch
     ) -> None:

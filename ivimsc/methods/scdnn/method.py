@@ -26,18 +26,17 @@ from ivimsc.methods.scdnn.codes import (
     to_rows,
     weights_of,
 )
-from ivimsc.methods.scdnn.general.canonical import signals_of
 from ivimsc.methods.scdnn.general.levels import (
     LEVELS,
     Level,
-    flagged,
     levels_of,
     require_protocol,
     rough_scale,
     sigma_of,
 )
+from ivimsc.methods.scdnn.layouts import layout_of, require_whole
 from ivimsc.methods.scdnn.units import Weights
-from ivimsc.models import Layout, Model
+from ivimsc.models import Model
 from ivimsc.models.estimates import Signals, require_model, to_estimates
 from ivimsc.models.limits import limits_of
 from ivimsc.options import expect_positive, option
@@ -47,11 +46,6 @@ from ivimsc.voxels import VoxelSource
 
 TITLE = "Sparse-coding network with a learned dictionary"
 SOURCE = "the paper, section 2; unrolled iterations: Gregor and LeCun, ICML (2010)"
-
-FIXED = Layout(("w", "thresholds", "grid"), inputs=("w", -2))
-GENERAL = Layout(
-    ("w", "w_mix", "phi", "phi_mix", "thresholds", "threshold_mix", "grid", "basis", "diffusivities", "mean", "sd")
-)
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ class Options:
     )
     s0: float | None = option(None, "S0 where it is known (none: the signal at b = 0); general models find S0")
     sigma: float | None = option(
-        None, "general models: noise SD in units of the signal (none: estimated from the data)"
+        None, "general models: noise SD of one image in units of the signal (none: estimated from the data)"
     )
     snr: float | None = option(None, "general models: S0 over noise SD, of every voxel, instead of sigma")
     spectrum: bool = option(False, "keep the code of every voxel, as ista does")
@@ -158,7 +152,7 @@ class NetworkFitter(Fitter):
 
     def _fit_on_gpu(self, signals: Any, bases: NDArray[np.float32] | None) -> tuple[Estimates, Spectrum | None]:
         n, atoms = len(signals), len(self.model.arrays["grid"])
-        result = empty_beside(self.launch, signals, (5, n), np.float32)
+        result = empty_beside(self.launch, signals, (6, n), np.float32)
         outcome = empty_beside(self.launch, signals, (n,), np.uint8)
 
         def code(place: slice) -> NDArray[np.float32]:
@@ -175,7 +169,7 @@ class NetworkFitter(Fitter):
             raise InputError("option spectrum of scdnn: found signals on a GPU, expected them in host memory")
         else:
             spectrum = to_rows(n, code)
-        return Estimates(*(result[k] for k in range(5)), outcome), spectrum
+        return Estimates(*(result[k] for k in range(5)), outcome, spread=result[5]), spectrum
 
 
 class OneProtocol(NetworkFitter):
@@ -188,13 +182,17 @@ class OneProtocol(NetworkFitter):
             )
         self.signals = Signals(voxels, model, options.s0)
         super().__init__(model, voxels.bvalues[self.signals.columns], options, launch)
-        self.notes.append(self.signals.note)
-        self.evidence = self.signals.evidence(self.bvalues)
+        self.notes += self.signals.notes
+        self.evidence, self.weights, self.columns = (
+            self.signals.evidence(self.bvalues),
+            self.signals.weights,
+            self.signals.columns,
+        )
 
     def _fit(self, signals: NDArray[np.float32], first: int, s0: NDArray | None) -> tuple[Estimates, Spectrum | None]:
         y, base = self.signals(signals, s0)
         sums, spectrum = self.code(y, first=first)
-        return to_estimates(y, base, decode(sums), self.bvalues, self.limits), spectrum
+        return to_estimates(y, base, decode(sums), self.bvalues, self.limits, weights=self.weights), spectrum
 
     def _bases(self, n: int, s0: NDArray | None) -> NDArray[np.float32] | None:
         told = self.signals.zero >= 0 or self.signals.s0 is not None
@@ -209,7 +207,7 @@ class OneProtocol(NetworkFitter):
 
 
 class AnyProtocol(NetworkFitter):
-    """A general model: any protocol and noise level, S0 unknown; sigma: the noise SD, where the options do not tell it."""
+    """A general model: any protocol and noise level, S0 unknown; sigma: the noise SD of the signals, where the options do not tell it."""
 
     def __init__(
         self, voxels: VoxelSource, model: Model, options: Options, launch: Launch, sigma: float | None
@@ -222,18 +220,27 @@ class AnyProtocol(NetworkFitter):
         beyond = require_protocol(voxels.bvalues, model.source)
         self.notes += beyond
         self._beyond, self._b, self._levels = bool(beyond), voxels.bvalues * 1e-3, {}
-        self.sigma = options.sigma or sigma
-        self.evidence = evidence_of(voxels.bvalues, self.sigma)
+        self.weights = voxels.weights
+        quiet = float(
+            np.sqrt(np.mean(1 / self.weights))
+        )  # noise of the signals, RMS over the b-values, over that of an image
+        self._relative = np.sqrt(1 / self.weights) / quiet
+        one = options.sigma or (None if sigma is None else sigma / quiet)  # noise SD of one image
+        self.sigma, self.snr = (
+            None if one is None else one * quiet,
+            None if options.snr is None else options.snr / quiet,
+        )
+        self.evidence = evidence_of(voxels.bvalues, one, weights=self.weights)
         if options.snr is None:
             how = "given" if options.sigma else "from the residuals of nlls"
-            self.notes.append(f"noise SD: {self.sigma:.4g} ({how}); S0 found by the model")
+            self.notes.append(f"noise SD: {one:.4g} ({how}); S0 found by the model")
         else:
             self.notes.append(f"SNR: {options.snr:g} (given, of every voxel); S0 found by the model")
 
     def level(self, number: int) -> Level:
         """The weights of a level of noise, made on first use."""
         if number not in self._levels:
-            self._levels[number] = Level.of(self.model, self._b, sigma_of(number))
+            self._levels[number] = Level.of(self.model, self._b, sigma_of(number) * self._relative)
         return self._levels[number]
 
     @cached_property
@@ -241,20 +248,18 @@ class AnyProtocol(NetworkFitter):
         """The network on the GPU."""
         from ivimsc.methods.scdnn.on_gpu.fit import any_protocol  # CUDA is loaded only where it runs
 
-        noise = (0.0, self.options.snr) if self.options.snr else (self.sigma, 0.0)
+        noise = (0.0, self.snr) if self.snr else (self.sigma, 0.0)
         levels = [self.level(number) for number in range(LEVELS)]
-        return any_protocol(self.launch, self.bvalues, levels, noise, self.limits, self._beyond)
+        return any_protocol(self.launch, self.bvalues, self.weights, levels, noise, self.limits, self._beyond)
 
     def _fit(self, signals: NDArray[np.float32], first: int, s0: NDArray | None) -> tuple[Estimates, Spectrum | None]:
         """`first` and `s0` are not used: the model finds S0, and a voxel's result depends on its signal alone."""
         good = np.isfinite(signals).all(1) & (signals[:, :1] > 0).all(1)
         scale = np.where(good, rough_scale(signals), 0)
         y = np.where(good[:, None], signals, np.float32(np.nan)) / np.where(good, scale, 1)[:, None]
-        if self.options.snr:
-            sigma = np.full(len(y), 1 / self.options.snr)
-            level, outside = levels_of(1 / sigma)
+        if self.snr:
+            level, outside = levels_of(np.full(len(y), self.snr))
             result, spectrum = self._by_level(y, good, level)
-            sigma = sigma * np.where(result[:, 0] > 0, result[:, 0], 1)  # in units of y
         else:  # noise over S0: from a rough S0, then twice from the linear estimate of it, which depends on the level
             sigma = self.sigma / np.where(good, scale, 1)
             level, s0 = levels_of(1 / sigma)[0], np.ones(len(y))
@@ -262,12 +267,8 @@ class AnyProtocol(NetworkFitter):
                 s0 = self._linear_s0(y, good, level)
                 level, outside = levels_of(np.where(s0 > 0, s0, 1) / sigma)
             result, spectrum = self._by_level(y, good, level)
-        with np.errstate(over="ignore", invalid="ignore"):
-            shape = signals_of(np.nan_to_num(result[:, 1:].astype(np.float64)), self._b)
-            squares = ((y - result[:, :1] * shape) ** 2).sum(1)
-        misfit = flagged(squares, sigma, len(self._b))
         found = y.astype(np.float32), scale.astype(np.float32), result, self.bvalues, self.limits
-        return to_estimates(*found, outside=outside | self._beyond, misfit=misfit), spectrum
+        return to_estimates(*found, outside=outside | self._beyond, weights=self.weights), spectrum
 
     def _linear_s0(self, y: NDArray, good: NDArray, level: NDArray) -> NDArray[np.float64]:
         """The linear estimate of S0 (voxel,), NaN for bad voxels."""
@@ -292,11 +293,6 @@ class AnyProtocol(NetworkFitter):
         return result, in_order(parts, order, len(y)) if self.options.spectrum else None
 
 
-def layout_of(model: Model) -> Layout:
-    """The arrays of a general model, or of one for a single protocol."""
-    return GENERAL if model.general else FIXED
-
-
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs) -> NetworkFitter:
     """Check model and protocol, and make the fit of a data set ready.
 
@@ -311,6 +307,7 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
         for no model or one of another method, other b-values than the model's, no S0, and no noise level
     """
     model = require_model(inputs, "scdnn", layout_of)
+    require_whole(model)
     if not model.general:
         return OneProtocol(voxels, model, options, launch)
     told = options.sigma is not None or options.snr is not None

@@ -1,7 +1,7 @@
 """The argument types with which bayes launches its CUDA kernels."""
 
 import numpy as np
-from numba import float32, int64, typeof, uint8
+from numba import int64, typeof, uint8
 
 from ivimsc.methods.bayes import on_gpu
 from ivimsc.methods.bayes.draws import Draws, Proposal
@@ -18,5 +18,5 @@ PROBLEM = Problem(NOISE, box_prior(np.array([[0, 1], [0, 5], [5, 200]])), DRAWS,
 
 KERNELS = {
     "posterior": (on_gpu.posterior_kernel, (*SPAN, int64, F2, typeof(PROBLEM), F3, F3, F2)),
-    "posterior's finish": (on_gpu.finish_kernel, (*SPAN, F2, F1, float32, F2, uint8[::1])),
+    "posterior's finish": (on_gpu.finish_kernel, (*SPAN, F2, F1, typeof(PROBLEM.sampling), F2, uint8[::1])),
 }

@@ -218,7 +218,7 @@ def test_scale_of_the_signal_does_not_matter(factor):
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    ({"prior": "normal"}, "option prior of bayes: found normal, expected shrinkage"),
+    ({"prior": "normal"}, "option prior of bayes: found normal, expected population"),
     ({"sigma": -1.0}, "option sigma of bayes: found -1.0"),
     ({"sigma": "guess"}, "option sigma of bayes: found guess"),
     ({"sigma": "marginal", "likelihood": "rician"}, "expected a number or estimate with the rician likelihood"),

@@ -1,0 +1,1 @@
+"""D from the high b-values and f from their intercept, without D* (`method`)."""
