@@ -178,3 +178,38 @@ def test_places_are_read_in_blocks(monkeypatch):
     whole = places_sha256(voxels)
     monkeypatch.setattr("ivimsc.fit.identity.BLOCK", 7)
     assert places_sha256(voxels) == whole
+
+
+def test_a_damaged_chunk_is_said_and_fitted_again(tmp_path, measured, monkeypatch):
+    store = tmp_path / "v.h5"
+    write_voxels(store, as_voxels(measured, TEN))
+    job = FitJob(store, "adc", tmp_path / "out", maps=False, chunk=20, resume=True)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(PartFile, "finish", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        fit_file(job)
+    part = tmp_path / "out" / "v_adc.h5.part"
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1  # in the second of three chunks
+    part.write_bytes(content)
+    said, seen = [], []
+    fit_file(job, lambda *at: seen.append(at), said.append)
+    assert seen[0] == (20, N)
+    assert [line for line in said if "found a damaged record behind 20 finished voxels" in line]
+    whole = fit_file(FitJob(store, "adc", tmp_path / "whole", maps=False)).store
+    with EstimateStore(job.target) as found, EstimateStore(whole) as expected:
+        for key in expected.keys:
+            np.testing.assert_array_equal(found[key], expected[key])
+
+
+def test_what_a_kill_leaves_beside_a_finished_store_goes_with_the_next_resume(tmp_path, measured):
+    """After the store has its name: its temporary name, the part file and the journal may still be there."""
+    store = tmp_path / "v.h5"
+    write_voxels(store, as_voxels(measured, TEN))
+    job = FitJob(store, "adc", tmp_path / "out", maps=False, resume=True)
+    fit_file(job)
+    (tmp_path / "out" / ".v_adc.h5.tmp").hardlink_to(job.target)
+    for end in (".part", ".part.journal"):
+        (tmp_path / "out" / f"v_adc.h5{end}").write_bytes(b"left")
+    before = job.target.read_bytes()
+    fit_file(job)
+    assert [path.name for path in job.out.iterdir()] == ["v_adc.h5"] and job.target.read_bytes() == before
