@@ -68,6 +68,6 @@ def test_tables_hold_no_formula(tmp_path):
         "",
     ]
     (tmp_path / "c.csv").write_text("name,0,50,200,800\n=HYPERLINK(1),1,.9,.7,.4\n")
-    (target, *_), _ = fit_curves(tmp_path / "c.csv", tmp_path / "out", "adc")
+    (target, _), _ = fit_curves(tmp_path / "c.csv", tmp_path / "out", "adc")
     assert list(csv.reader(target.open(newline="")))[1][0] == "'=HYPERLINK(1)"
     assert _label_table({1: "=a\tb\nc"}) == "index\tname\n1\t'=a\\tb\\nc\n"
