@@ -19,6 +19,7 @@ __all__ = [
     "alone",
     "make_folder",
     "refuse_existing",
+    "remove_left",
     "sync",
     "told",
     "written_together",
@@ -91,6 +92,20 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def remove_left(path: Path) -> None:
+    """Remove the temporary file of `path` that a killed process left, if there is one.
+
+    Raises
+    ------
+    InputError
+        if a living process writes it
+    """
+    left = path.with_name(f".{path.name}.tmp")
+    if os.path.lexists(left):
+        with told(path):
+            claim_new(left, path).remove()
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def fit(
     model: str = typer.Option(None, metavar="FILE", help="Trained model (.safetensors) for scdnn, mlp and ivimnet."),
     report: bool = typer.Option(False, "--report", help="Write a report beside the maps (extra [report])."),
     settings: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Option of the method; may be repeated."),
-    chunk: int = typer.Option(None, hidden=True),
+    chunk: int = typer.Option(None, hidden=True, min=1),
 ) -> int:
     """Fit the IVIM model to a series or a store: estimate store and NIfTI maps."""
     from ivimsc.cli.show import outcome_lines, progress, settings_of

@@ -1,6 +1,7 @@
 """NIfTI in and out; the only part of the package that knows the format. `image`: files; `series`: files to voxels."""
 
 from ivimsc.nifti.image import (
+    bval_text,
     encode_volume,
     geometry_like,
     little_endian,
@@ -15,6 +16,7 @@ from ivimsc.nifti.place import require_same_place
 from ivimsc.nifti.series import read_images, read_series
 
 __all__ = [
+    "bval_text",
     "encode_volume",
     "geometry_like",
     "little_endian",

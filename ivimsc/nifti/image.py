@@ -25,6 +25,7 @@ from ivimsc.voxels import Geometry
 
 __all__ = [
     "Image",
+    "bval_text",
     "encode_volume",
     "geometry_like",
     "little_endian",
@@ -216,8 +217,13 @@ def write_bval(path: str | Path, bvalues: ArrayLike, force: bool = False) -> Pat
         if the file exists (without `force`) or cannot be written
     """
     with written_whole(path, force) as temporary:
-        temporary.write_text(" ".join(f"{b:.10g}" for b in np.ravel(bvalues)) + "\n", encoding="utf-8")
+        temporary.write_text(bval_text(bvalues), encoding="utf-8")
     return Path(path)
+
+
+def bval_text(bvalues: ArrayLike) -> str:
+    """The content of a .bval file: b-values (b,) [s/mm²] as one row of text."""
+    return " ".join(f"{b:.10g}" for b in np.ravel(bvalues)) + "\n"
 
 
 def read_image(path: Path) -> Image:

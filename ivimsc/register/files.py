@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.files import make_folder, refuse_existing, written_together
-from ivimsc.nifti import encode_volume, read_volume, write_bval
+from ivimsc.nifti import bval_text, encode_volume, read_volume
 from ivimsc.physics.bvalue_text import read_bval
 from ivimsc.register.stage import Registration, register_images
 from ivimsc.voxels import Geometry
@@ -63,7 +63,7 @@ def register_file(
     with written_together(paths, force) as temporary:
         with open(temporary[0], "wb") as file:
             encode_volume(file, registration.images, geometry, compress=out.suffix == ".gz")
-        write_bval(temporary[1], bvalues)
+        temporary[1].write_text(bval_text(bvalues), encoding="utf-8")
         temporary[2].write_text(json.dumps(_transforms(registration, source), indent=1) + "\n", encoding="utf-8")
         with open(temporary[3], "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(_table(registration, bvalues))

@@ -40,7 +40,7 @@ def write_nifti(
         if a file exists (without `force`), or the folder cannot be written, or the voxels have no truth; nothing is
         written then
     """
-    from ivimsc.nifti import encode_volume, write_bval  # nibabel is loaded only where NIfTI is written
+    from ivimsc.nifti import bval_text, encode_volume  # nibabel is loaded only where NIfTI is written
 
     where = getattr(voxels, "path", "voxels")
     if voxels.truth is None or voxels.tissue is None:
@@ -61,7 +61,7 @@ def write_nifti(
             volume[places] = values
             with path.open("wb") as file:
                 encode_volume(file, volume, voxels.geometry)
-        write_bval(temporary[-2], voxels.bvalues)
+        temporary[-2].write_text(bval_text(voxels.bvalues), encoding="utf-8")
         temporary[-1].write_text(_label_table(voxels.tissue_names), encoding="utf-8")
     return [folder / name for name in names]
 

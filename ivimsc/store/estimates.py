@@ -52,14 +52,16 @@ class EstimateStore(Store):
         self.notes: list[str] = json.loads(attributes["notes"])
         self.threads, self.seconds = int(attributes["threads"]), float(attributes["seconds"])
         self.bvalues = np.array(attributes["bvalues"], np.float64)
-        self._identity: dict[str, Any] | None = json.loads(attributes.get("identity", "null"))
+        self._identity: Any = json.loads(attributes.get("identity", "null"))
         self._require_lengths("", {"index": len(self.index)})
         self._require_lengths("estimates/", {key: len(self._fields[key]) for key in self.keys})
 
     @property
     def header(self) -> dict[str, Any] | None:
         """What the fit depended on (see `PartFile.header`); None where an older ivimsc wrote the store."""
-        return None if self._identity is None else self._identity | {"options": self.options, "bvalues": self.bvalues}
+        if not isinstance(self._identity, dict):
+            return None
+        return self._identity | {"options": self.options, "bvalues": self.bvalues}
 
     def _require_kinds(self, attributes: opened.Attributes) -> None:
         opened.require_bvalues(attributes.of_kind("bvalues", np.ndarray))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
-from ivimsc.files import refuse_existing, told
+from ivimsc.files import refuse_existing, remove_left, told
 from ivimsc.locks import claim, open_plain
 from ivimsc.text import one_line
 
@@ -239,8 +239,9 @@ def header_difference(found: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
 
 
 def discard(target: Path) -> None:
-    """Remove what a kill between the last rename and the end of a fit left of the part file of `target`, if nobody has it."""
+    """Remove what a kill between the last rename and the end of a fit left beside its `target`, if nobody has it."""
     part, journal = _names(target)
+    remove_left(target)
     if os.path.lexists(journal) or os.path.lexists(part):
         with told(part):
             held = claim(journal, target)

@@ -138,13 +138,14 @@ class TestData:
 
 
 def test_chunks_of_other_signals_are_not_gone_on_with(tmp_path, measured, monkeypatch):
-    """A store that was consistent when the fit began and is consistent now: every chunk keeps what it was fitted to."""
-    store = tmp_path / "v.h5"
-    write_voxels(store, as_voxels(measured, TEN))
+    """Even where the checksums of two stores say that they are the same: every chunk keeps what it was fitted to."""
+    real, store = PartFile.header, tmp_path / "v.h5"
+    monkeypatch.setattr(PartFile, "header", lambda *words, **more: real(*words, **more) | {"signals_sha256": "same"})
     job = FitJob(store, "nlls", tmp_path / "out", maps=False, chunk=20, resume=True, bvalues=TEN[1:])
-    with h5py.File(store, "r+") as file:  # at the beginning its checksum was wrong, which a new fit does not look at
-        file["signals"][3, 2] += 1
-    interrupt(FitJob(store, "nlls", tmp_path / "out", maps=False, chunk=20, bvalues=TEN[1:]), monkeypatch, False)
+    changed = measured.copy()
+    changed[3, 2] += 1
+    write_voxels(store, as_voxels(changed, TEN))
+    interrupt(job, monkeypatch, False)
     write_voxels(store, as_voxels(measured, TEN), force=True)
     with pytest.raises(InputError, match=r"found chunks fitted to other signals \(voxels 0 to 20\)"):
         fit_file(job)
@@ -178,3 +179,38 @@ def test_places_are_read_in_blocks(monkeypatch):
     whole = places_sha256(voxels)
     monkeypatch.setattr("ivimsc.fit.identity.BLOCK", 7)
     assert places_sha256(voxels) == whole
+
+
+def test_a_damaged_chunk_is_said_and_fitted_again(tmp_path, measured, monkeypatch):
+    store = tmp_path / "v.h5"
+    write_voxels(store, as_voxels(measured, TEN))
+    job = FitJob(store, "adc", tmp_path / "out", maps=False, chunk=20, resume=True)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(PartFile, "finish", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        fit_file(job)
+    part = tmp_path / "out" / "v_adc.h5.part"
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1  # in the second of three chunks
+    part.write_bytes(content)
+    said, seen = [], []
+    fit_file(job, lambda *at: seen.append(at), said.append)
+    assert seen[0] == (20, N)
+    assert [line for line in said if "found a damaged record behind 20 finished voxels" in line]
+    whole = fit_file(FitJob(store, "adc", tmp_path / "whole", maps=False)).store
+    with EstimateStore(job.target) as found, EstimateStore(whole) as expected:
+        for key in expected.keys:
+            np.testing.assert_array_equal(found[key], expected[key])
+
+
+def test_what_a_kill_leaves_beside_a_finished_store_goes_with_the_next_resume(tmp_path, measured):
+    """After the store has its name: its temporary name, the part file and the journal may still be there."""
+    store = tmp_path / "v.h5"
+    write_voxels(store, as_voxels(measured, TEN))
+    job = FitJob(store, "adc", tmp_path / "out", maps=False, resume=True)
+    fit_file(job)
+    (tmp_path / "out" / ".v_adc.h5.tmp").hardlink_to(job.target)
+    for end in (".part", ".part.journal"):
+        (tmp_path / "out" / f"v_adc.h5{end}").write_bytes(b"left")
+    before = job.target.read_bytes()
+    fit_file(job)
+    assert [path.name for path in job.out.iterdir()] == ["v_adc.h5"] and job.target.read_bytes() == before
