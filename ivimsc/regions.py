@@ -169,7 +169,7 @@ def _name_in(rest: str) -> str:
         return quoted[1].strip()
     words: list[str] = []
     for word in re.split(r"[\s,;]+", rest.strip()):
-        if words and re.fullmatch(r"-?[\d.]+", word):
+        if re.fullmatch(r"-?[\d.]+", word):
             break
         words.append(word)
     return " ".join(words)

@@ -89,7 +89,7 @@ def write_spectra(estimates: Path, out: Path, labels: Path | None = None, force:
 def _draw(spectra: dict[str, NDArray], counts: dict[str, int], rates: tuple[NDArray, NDArray], path: Path) -> None:
     """Amplitude against diffusivity, a row per region with its number of voxels.
 
-    Atoms are summed into 48 logarithmic bins so that grids compare. All regions have one axis of amplitudes.
+    Atoms are summed into 48 logarithmic bins so that grids compare.
     """
     from ivimsc.figures import CURVES, bare, new_figure, save  # matplotlib is loaded only where something is drawn
 
@@ -111,7 +111,7 @@ def _draw(spectra: dict[str, NDArray], counts: dict[str, int], rates: tuple[NDAr
         row.margins(y=0.08)
         row.set_ylabel("% of S0 per bin", fontsize=8)
         row.set_title(f"{one_line(name)}: mean of {counts[name]:,} voxels", fontsize=9, loc="left", parse_math=False)
-        row.legend(frameon=False, fontsize=8, loc="upper right")
+        row.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.97), ncols=2, borderpad=0)
         bare(row)
     axes[-1, 0].set_xlabel("D, D* [µm²/ms]")
     save(figure, path)

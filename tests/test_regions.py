@@ -40,6 +40,7 @@ def test_names_that_are_given_win_and_labels_without_a_name_keep_their_number(tm
     ("n.tsv", "index\tname\n1\tx\n1\ty\n", "found the label 1 twice"),
     ("n.txt", "1 x\n2 x\n", "found the name 'x' for two labels"),
     ("n.txt", "liver 1\n", "found 'liver 1', expected a number and a name"),
+    ("n.txt", "0 10 20\n", "found '0 10 20', expected a number and a name"),
     ("n.txt", b"\xff\xfe\x00\x01", "found binary data"),
 ])  # fmt: skip
 def test_bad_names_are_refused_in_one_line(tmp_path, name, text, says):

@@ -33,7 +33,7 @@ def sheet(voxels: Any, fits: dict[str, Estimates], path: Path, title: str, z: in
     place = Slice(voxels.index, voxels.geometry, z)
     rows = [("truth", {p.key: voxels.truth[p.key] for p in PARAMETERS})]
     rows += [(name, dict(e.items())) for name, e in fits.items()]
-    figure, axes = new_figure(len(rows) + 1, 5, (18, 3.35 * (len(rows) + 1)))
+    figure, axes = new_figure(len(rows) + 1, 5, (18, 2.9 * (len(rows) + 1)))
     perfused = voxels.truth["f"] > PERFUSED
     for column, parameter in enumerate(PARAMETERS):
         limits = range_of(parameter, rows[0][1][parameter.key] * parameter.display_scale)
@@ -58,6 +58,8 @@ def sheet(voxels: Any, fits: dict[str, Estimates], path: Path, title: str, z: in
             show_outcome(axes[row, 4], place, values["outcome"][place.rows], dict(enumerate(counts)))
             axes[row, 4].set_title(f"outcome of {name}", fontsize=11)
     _key(axes[0, 4], place, len(perfused))
+    spare = figure.colorbar(drawn, ax=axes[: len(rows), 4], location="bottom", shrink=0.85, aspect=28, pad=0.01)
+    spare.ax.set_visible(False)  # keeps the outcomes at the height of the maps
     axes[-1, 4].set_axis_off()
     figure.suptitle(title, fontsize=14)
     save(figure, path)

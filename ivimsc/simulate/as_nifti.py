@@ -49,18 +49,21 @@ def write_nifti(
     places = tuple(voxels.index[:].T)
     maps = {f"{stem}_dwi.nii.gz": voxels.read(0, len(voxels)), f"{stem}_mask.nii.gz": np.uint8(1)}
     maps[f"{stem}_dseg.nii.gz"] = voxels.tissue
+    windows = {}
     for parameter in PARAMETERS:
-        maps[f"{stem}_model-ivim_desc-truth_param-{parameter.key}_dwimap.nii.gz"] = voxels.truth[parameter.key]
+        name, shown = f"{stem}_model-ivim_desc-truth_param-{parameter.key}_dwimap.nii.gz", parameter.display_range
+        maps[name] = voxels.truth[parameter.key]
+        windows[name] = None if shown is None else tuple(end / parameter.display_scale for end in shown)
     names = [*maps, f"{stem}_dwi.bval", f"{stem}_dseg.tsv"]
     folder = Path(folder)
     with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with written_together([folder / name for name in names], force) as temporary:
-        for path, values in zip(temporary, maps.values(), strict=False):
+        for path, (name, values) in zip(temporary, maps.items(), strict=False):
             volume = np.zeros((*voxels.geometry.shape, *values.shape[1:]), values.dtype, order="F")
             volume[places] = values
             with path.open("wb") as file:
-                encode_volume(file, volume, voxels.geometry)
+                encode_volume(file, volume, voxels.geometry, window=windows.get(name))
         temporary[-2].write_text(bval_text(voxels.bvalues), encoding="utf-8")
         temporary[-1].write_text(_label_table(voxels.tissue_names), encoding="utf-8")
     return [folder / name for name in names]
