@@ -73,19 +73,31 @@ def pack_sources(sources: Sources, sigma: float, regions: NDArray | None = None,
     everything = set(spectra) | ({"images"} if sources.images else set())
     plans = [(level, everything) for level in LEVELS[:3]]
     plans += [(level, set(spectra)) for level in LEVELS[2:4]] + [(level, set()) for level in LEVELS[2:]]
-    level, extra = next((plan for plan in plans if _estimate(sources, sigma, regions, *plan, spectra) <= room), plans[-1])  # fmt: skip
-    order = slice(None) if sources.order is None else sources.order
-    pieces = list(_pieces(sources, sigma, regions, level, extra))
+    for level, extra in plans:  # the last is taken as it is
+        last = (level, extra) == plans[-1]
+        if last or _estimate(sources, sigma, regions, level, extra, spectra) <= room:
+            arrays = _pack_all(sources, list(_pieces(sources, sigma, regions, level, extra)))
+            for name in (name for name in spectra if name in extra):
+                arrays |= _spectrum(name, spectra[name], _order(sources))
+            if last or 0.75 * sum(len(packed.text) for packed in arrays.values()) <= room:
+                break
+    return Kept(arrays, level, _notes(sources, sigma, level, extra, spectra))
+
+
+def _order(sources: Sources) -> slice | NDArray:
+    return slice(None) if sources.order is None else sources.order
+
+
+def _pack_all(sources: Sources, pieces: list[_Piece]) -> dict[str, Packed]:
+    order = _order(sources)
     with ThreadPoolExecutor(2) as pool:
-        arrays = dict(zip((piece.name for piece in pieces), pool.map(lambda piece: _packed(piece, order), pieces), strict=True))  # fmt: skip
+        packed = pool.map(lambda piece: _packed(piece, order), pieces)
+        arrays = dict(zip((piece.name for piece in pieces), packed, strict=True))
     arrays["inside"] = _inside(sources)
     blank = ~sources.signals.any(axis=1)  # the background of a volume that was cut out
     if blank.any():
         arrays["blank"] = pack_codes(blank[order])
-    for fit in sources.fits:
-        if fit.name in extra and fit.name in spectra:
-            arrays |= _spectrum(fit.name, spectra[fit.name], order)
-    return Kept(arrays, level, _notes(sources, sigma, level, extra, spectra))
+    return arrays
 
 
 def _pieces(sources: Sources, sigma: float, regions: NDArray | None, level: Level, extra: set[str]) -> Iterator[_Piece]:

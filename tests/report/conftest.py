@@ -13,8 +13,8 @@ from ivimsc.voxels import Geometry, Voxels
 from tests.conftest import TEN, equation1
 
 SHAPE = (9, 7, 4)
-# stored from right to left and from front to back, as scanners do, and tilted by a few degrees
-AFFINE = np.array([[-2.0, 0, 0.1, 8], [0, -2.5, 0.2, 9], [0.1, 0.2, 5, -12], [0, 0, 0, 1]])
+# stored from right to left and from back to front, as many files are, and tilted by a few degrees
+AFFINE = np.array([[-2.0, 0, 0.1, 8], [0, 2.5, 0.2, -9], [0.1, 0.2, 5, -12], [0, 0, 0, 1]])
 GEOMETRY = Geometry(SHAPE, AFFINE, sform=AFFINE, sform_code=1, zooms=(2.0, 2.5, 5.0))
 NASTY = '<script>alert("x")</script> & $$x$$'
 SIGMA = 0.02

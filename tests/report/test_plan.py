@@ -53,8 +53,10 @@ def test_voxels_in_any_order_are_sorted_as_the_page_has_them(made, tmp_path):
     store, fit = write_voxels(tmp_path / "mixed.h5", mixed), known_estimates(104, 9)
     path = write_fit(tmp_path / "mixed_nlls.h5", mixed, "nlls", fit)
     with opened_sources(store, [path]) as sources:
-        found = unpacked(pack_sources(sources, SIGMA).arrays["d nlls"])
-    np.testing.assert_allclose(found[turn], fit.D, rtol=1e-3)
+        arrays = pack_sources(sources, SIGMA).arrays
+    np.testing.assert_allclose(unpacked(arrays["d nlls"])[turn], fit.D, rtol=1e-3)
+    signals = unpacked(arrays["signals"]).reshape(10, 104).T
+    np.testing.assert_allclose(signals[turn], mixed.signals, atol=SIGMA / 30)
 
 
 def test_spectra_are_kept_as_shares_of_their_voxel(sources, made):
