@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from ivimsc import __version__
 from ivimsc.figures import MEANINGLESS, OUTCOME_COLOURS, SHORT
+from ivimsc.orientation import view_of
 from ivimsc.outcome import Outcome
 from ivimsc.physics.parameters import PARAMETERS
+from ivimsc.regions import usable
 from ivimsc.report import charts
-from ivimsc.report.orientation import view_of
 from ivimsc.report.paragraph import option_rows
 from ivimsc.report.plan import Kept
-from ivimsc.report.regions import USABLE, Regions, region_rows
+from ivimsc.report.regions import Regions, region_rows
 from ivimsc.report.shown import SHOWN
 from ivimsc.report.sources import Sources
 
@@ -136,11 +137,10 @@ def _about(sources: Sources, found: Mapping[str, Any], kept: Kept, identifiers: 
 def _start(sources: Sources) -> NDArray[np.int32]:
     """The place that is shown first: a converged voxel in the middle of the slice with the most voxels."""
     outcome, z = sources.fits[0].fields["outcome"], sources.index[:, 2]
-    usable = np.isin(outcome, USABLE)
-    in_slice = z == np.bincount(z[usable] if usable.any() else z).argmax()
-    good = next(
-        (some for some in (in_slice & (outcome == Outcome.CONVERGED), in_slice & usable) if some.any()), in_slice
-    )
+    counted = usable("f", outcome)
+    in_slice = z == np.bincount(z[counted] if counted.any() else z).argmax()
+    some = (in_slice & (outcome == Outcome.CONVERGED), in_slice & counted)
+    good = next((voxels for voxels in some if voxels.any()), in_slice)
     here = sources.index[good]
     return here[np.argmin(((here[:, :2] - here[:, :2].mean(0)) ** 2).sum(1))]
 

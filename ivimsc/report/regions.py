@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
-from ivimsc.outcome import Outcome
 from ivimsc.physics.parameters import PARAMETERS, Parameter
+from ivimsc.regions import regions_of, usable
 from ivimsc.report.sources import Sources
-from ivimsc.spectrum import regions_of
 
-__all__ = ["USABLE", "RegionRow", "Regions", "find_regions", "region_rows"]
+__all__ = ["RegionRow", "Regions", "find_regions", "region_rows"]
 
 MOST = 60  # regions in a figure
-USABLE = (Outcome.CONVERGED, Outcome.AT_BOUND, Outcome.DSTAR_UNIDENTIFIABLE)
 
 
 class Regions(NamedTuple):
@@ -87,8 +85,7 @@ def region_rows(sources: Sources, regions: Regions) -> list[RegionRow]:
         here = regions.codes == code
         for p in PARAMETERS:
             for fit in (fit for fit in sources.fits if p.key in fit.fields):
-                wanted = (Outcome.CONVERGED,) if p.key == "dstar" else USABLE
-                values = fit.fields[p.key][here & np.isin(fit.fields["outcome"], wanted)].astype(np.float64)
+                values = fit.fields[p.key][here & usable(p.key, fit.fields["outcome"])].astype(np.float64)
                 values = values[np.isfinite(values)] * p.display_scale
                 if len(values):
                     parts = np.percentile(values, (5, 25, 50, 75, 95))

@@ -1,4 +1,4 @@
-// The box around the voxels, and how its slices lie on the screen (report/orientation.py).
+// The box around the voxels, and how its slices lie on the screen (orientation.py).
 
 class Volume {
   constructor(about, inside) {

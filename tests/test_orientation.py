@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ivimsc.report.orientation import view_of
+from ivimsc.orientation import view_of
 from ivimsc.voxels import Geometry
 
 LETTERS = {
