@@ -232,10 +232,10 @@ def open_file(path: Path) -> File:
         raise
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}, expected a store of ivimsc (.h5)") from error
-    except (Damaged, UnicodeDecodeError) as error:
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:  # Damaged among them
         found = "a truncated or damaged HDF5 file" if isinstance(error, Damaged) else "a damaged HDF5 file"
         found = "no readable HDF5 file" if str(error) == "no HDF5 file" else found
-        raise InputError(f"{path}: found {found} ({error}), expected a store of ivimsc") from error
+        raise InputError(f"{path}: found {found} ({_first_line(error)[:200]}), expected a store of ivimsc") from error
 
 
 def _damaged(path: Path, text: str) -> InputError:
@@ -258,7 +258,11 @@ def require_format(path: Path, file: File, kind: str) -> None:
     """
     found, version = file.attrs.get("format"), file.attrs.get("format_version")
     if not isinstance(found, str) or found != kind:
-        other = f"format {str(found)[:60]!r}" if found is not None and str(found) else "an HDF5 file of something else (no format)"
+        other = (
+            f"format {str(found)[:60]!r}"
+            if found is not None and str(found)
+            else "an HDF5 file of something else (no format)"
+        )
         raise InputError(f"{path}: found {other}, expected {kind!r}")
     if not isinstance(version, int) or version != VERSION:
         version, made = (str(text)[:20] for text in (version, file.attrs.get("ivimsc_version", "unknown")))

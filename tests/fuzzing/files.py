@@ -197,8 +197,14 @@ def models() -> dict[str, Any]:
     from ivimsc.fit.inputs import general_model
     from ivimsc.models import Model
 
-    random, about = np.random.default_rng(0), {"bvalues": B[1:].tolist(), "s0": "known", "history": {"validation": [1.0, 0.5]}}
-    about |= {"range": {"low": [0.0] * 4, "high": [1.5] * 4, "f": [0, 1], "D": [0, 5.0], "Dstar": [5.0, 200.0]}, "training": {"seed": 1}}
+    random, about = (
+        np.random.default_rng(0),
+        {"bvalues": B[1:].tolist(), "s0": "known", "history": {"validation": [1.0, 0.5]}},
+    )
+    about |= {
+        "range": {"low": [0.0] * 4, "high": [1.5] * 4, "f": [0, 1], "D": [0, 5.0], "Dstar": [5.0, 200.0]},
+        "training": {"seed": 1},
+    }
 
     def draw(*shape: int) -> np.ndarray:
         return (0.3 * random.standard_normal(shape)).astype(np.float32)
@@ -360,5 +366,7 @@ KINDS = {
     "bval": Kind(_text("a.bval", "0 10 20 50 # a remark\n100, 200; [400] 8e2\n"), judge_bval, text=True),
     "bvec": Kind(_text("a.bvec", "0 1 0 0 1\n0 0 1 0 0\n0 0 0 1 0\n"), judge_bvec, text=True),
     "volumes": Kind(_text("a.txt", "0-99, 150\n200 # one\n300-305\n"), judge_volumes, text=True),
-    "curves": Kind(_text("a.csv", "name,0,50,100,800\nliver,1.0,0.8,0.7,0.3\nkidney,2,1.5,1.2,nan\n"), judge_curves, text=True),
+    "curves": Kind(
+        _text("a.csv", "name,0,50,100,800\nliver,1.0,0.8,0.7,0.3\nkidney,2,1.5,1.2,nan\n"), judge_curves, text=True
+    ),
 }

@@ -22,9 +22,19 @@ def opened(path: Path) -> File:
 def test_everything_is_as_h5py_reads_it(tmp_path: Path) -> None:
     """Numbers of every type, contiguous and in chunks, the last of which are not full; many names; long texts."""
     arrays = {"a": RANDOM.random((3, 4)), "chunks": RANDOM.random((1000, 31)), "none": np.zeros((0, 3), np.float32)}
-    arrays |= {f"g/{kind}": np.arange(100).astype(kind) for kind in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")}
+    arrays |= {
+        f"g/{kind}": np.arange(100).astype(kind)
+        for kind in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
+    }
     arrays |= {f"many/t{k}": np.arange(k) for k in range(60)}
-    attrs = {"text": "x" * 100_000, "empty": "", "µ": "ä", "whole": 3, "real": 1.5, "numbers": np.array([[1.0, 2], [3, 4]])}
+    attrs = {
+        "text": "x" * 100_000,
+        "empty": "",
+        "µ": "ä",
+        "whole": 3,
+        "real": 1.5,
+        "numbers": np.array([[1.0, 2], [3, 4]]),
+    }
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for name, values in arrays.items():
             file.create_dataset(name, data=values, chunks=(77, 10) if name == "chunks" else None)
@@ -105,7 +115,10 @@ class TestChecksums:
         data = bytearray(path.read_bytes())
         data[place + 1001] ^= 1
         path.write_bytes(data)
-        with VoxelStore(path) as store, pytest.raises(InputError, match=f"{name} that do not agree with their checksum"):
+        with (
+            VoxelStore(path) as store,
+            pytest.raises(InputError, match=f"{name} that do not agree with their checksum"),
+        ):
             store.verify()
         reads = {"signals": lambda s: [s.read(k, k + 30_000) for k in range(0, 70_000, 30_000)], "index": lambda s: list(s.places()),
                  "truth/f": lambda s: s.truth, "tissue": lambda s: s.tissue}  # fmt: skip
