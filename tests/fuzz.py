@@ -22,7 +22,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
-from tests.fuzzing import files, mutators  # noqa: E402
+from tests.fuzzing import files, mutators
 
 SECONDS, ROOM, BATCH = 20, 300, 500  # per file; MB beyond what the good file takes; files per process
 
