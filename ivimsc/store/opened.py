@@ -17,7 +17,7 @@ __all__ = ["ESTIMATES", "VERSION", "VOXELS", "Store", "open_file", "require_form
 
 VOXELS, ESTIMATES, VERSION = "ivimsc-voxels", "ivimsc-estimates", 1
 MOST_PLACES, MOST_IN_SLICE = 2**28, 2**24  # voxels of a volume: 645 × 645 × 645; of a slice: 4096 × 4096
-BLOCK = 2**20  # rows read at once
+BLOCK = 2**18  # rows read at once
 
 
 class Store:
