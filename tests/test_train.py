@@ -9,7 +9,6 @@ import sys
 import warnings
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -137,14 +136,14 @@ class TestRefused:
 
     def test_all_voxels_bad(self, store, tmp_path):
         (tmp_path / "nan.h5").write_bytes(store.read_bytes())
-        with h5py.File(tmp_path / "nan.h5", "r+") as file:
+        with changed_store(tmp_path / "nan.h5") as file:
             file["signals"][:, 2] = np.nan
         with pytest.raises(InputError, match="nan.h5: found no voxel to learn from"):
             train_file(job(tmp_path / "nan.h5", tmp_path / "m.safetensors"))
 
     def test_no_truth(self, store, tmp_path):
         (tmp_path / "blind.h5").write_bytes(store.read_bytes())
-        with h5py.File(tmp_path / "blind.h5", "r+") as file:
+        with changed_store(tmp_path / "blind.h5") as file:
             del file["truth"]
         with pytest.raises(InputError, match="blind.h5: found a store without truth"):
             train_file(job(tmp_path / "blind.h5", tmp_path / "m.safetensors"))
@@ -229,7 +228,7 @@ def test_the_rate_rises_and_falls():
 @pytest.mark.parametrize(("bad", "warned"), [(600, False), (3500, True)])
 def test_bad_voxels_are_counted_in_a_line_and_over_half_of_them_in_a_warning(store, tmp_path, bad, warned):
     (tmp_path / "v.h5").write_bytes(store.read_bytes())
-    with h5py.File(tmp_path / "v.h5", "r+") as file:
+    with changed_store(tmp_path / "v.h5") as file:
         file["signals"][:bad, 2] = np.nan
     lines: list[str] = []
     with warnings.catch_warnings(record=True) as told:
@@ -290,6 +289,7 @@ class Finder:
             raise ImportError("no torch here")
 sys.meta_path.insert(0, Finder())
 from ivimsc.cli import main
+from tests.store.makers import changed_store
 sys.exit(main(sys.argv[1:]))
 """
 
