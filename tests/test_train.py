@@ -23,6 +23,7 @@ from ivimsc.train import TrainJob, train_file
 from ivimsc.training.loop import Schedule
 from ivimsc.voxels import Geometry, Voxels
 from tests.conftest import FIVE, equation1
+from tests.store.makers import changed_store
 
 SIX = [0, 20, 50, 150, 300, 500]
 SMALL = {"scdnn": {"atoms": 40, "units": 2}, "mlp": {"width": 16}, "ivimnet": {"width": 8}}
@@ -289,7 +290,6 @@ class Finder:
             raise ImportError("no torch here")
 sys.meta_path.insert(0, Finder())
 from ivimsc.cli import main
-from tests.store.makers import changed_store
 sys.exit(main(sys.argv[1:]))
 """
 
