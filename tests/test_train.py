@@ -10,7 +10,6 @@ import sys
 import warnings
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -25,6 +24,7 @@ from ivimsc.train import TrainJob, train_file
 from ivimsc.training.loop import Schedule
 from ivimsc.voxels import Geometry, Voxels
 from tests.conftest import FIVE, equation1
+from tests.store.makers import changed_store
 
 SIX = [0, 20, 50, 150, 300, 500]
 SMALL = {"scdnn": {"atoms": 40, "units": 2}, "mlp": {"width": 16}, "ivimnet": {"width": 8}}
@@ -138,14 +138,14 @@ class TestRefused:
 
     def test_all_voxels_bad(self, store, tmp_path):
         (tmp_path / "nan.h5").write_bytes(store.read_bytes())
-        with h5py.File(tmp_path / "nan.h5", "r+") as file:
+        with changed_store(tmp_path / "nan.h5") as file:
             file["signals"][:, 2] = np.nan
         with pytest.raises(InputError, match="nan.h5: found no voxel to learn from"):
             train_file(job(tmp_path / "nan.h5", tmp_path / "m.safetensors"))
 
     def test_no_truth(self, store, tmp_path):
         (tmp_path / "blind.h5").write_bytes(store.read_bytes())
-        with h5py.File(tmp_path / "blind.h5", "r+") as file:
+        with changed_store(tmp_path / "blind.h5") as file:
             del file["truth"]
         with pytest.raises(InputError, match="blind.h5: found a store without truth"):
             train_file(job(tmp_path / "blind.h5", tmp_path / "m.safetensors"))
@@ -270,7 +270,7 @@ def test_the_rate_rises_and_falls():
 @pytest.mark.parametrize(("bad", "warned"), [(600, False), (3500, True)])
 def test_bad_voxels_are_counted_in_a_line_and_over_half_of_them_in_a_warning(store, tmp_path, bad, warned):
     (tmp_path / "v.h5").write_bytes(store.read_bytes())
-    with h5py.File(tmp_path / "v.h5", "r+") as file:
+    with changed_store(tmp_path / "v.h5") as file:
         file["signals"][:bad, 2] = np.nan
     lines: list[str] = []
     with warnings.catch_warnings(record=True) as told:

@@ -21,6 +21,7 @@ _SINGLE, _PAIR = (b"n+1\0", b"n+2\0"), (b"ni1\0", b"ni2\0")
 _SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _UNITS = {1: "meter", 2: "mm", 3: "micron"}  # bits 0 to 2 of xyzt_units; bits 6 and 7 are unused
 _ALIGNED, _LAST_CODE = 2, 5  # of the spaces that a qform or sform can lead to
+_FAR = 1e9  # mm: no voxel is so far away or so large
 _ROUNDING = 1e-3  # the sum of squares of a quaternion's parts may be so far above 1
 
 
@@ -162,7 +163,7 @@ def _qform(header: nib.Nifti1Header, needed: bool) -> tuple[NDArray | None, int]
 
 
 def _is_place(affine: NDArray) -> bool:
-    return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 0)
+    return bool(np.abs(affine).max() < _FAR and abs(np.linalg.det(affine[:3, :3])) > 0)  # NaN is not below
 
 
 def new_header(

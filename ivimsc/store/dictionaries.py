@@ -7,7 +7,8 @@ import numpy as np
 from ivimsc.errors import InputError
 from ivimsc.physics.dictionary import Dictionary
 from ivimsc.store.hdf5 import created
-from ivimsc.store.opened import Attributes, checked, expect_checksums, open_file, require_format, require_kind
+from ivimsc.store.kinds import Attributes, checked, expect_checksums, require_kind
+from ivimsc.store.opened import open_file, require_format
 
 __all__ = ["read_dictionary", "write_dictionary"]
 

@@ -15,7 +15,7 @@ from ivimsc.errors import InputError
 from ivimsc.estimates import FIELDS, REQUIRED, Estimates, Spectrum
 from ivimsc.files import FailSafeFile
 from ivimsc.outcome import Outcome
-from ivimsc.store import opened
+from ivimsc.store import kinds, opened
 from ivimsc.store.hdf5 import BLOCK, ESTIMATES, File, Store, checked, column, created, describe
 from ivimsc.store.journal import Journal, discard, to_json
 from ivimsc.text import require_name
@@ -63,19 +63,19 @@ class EstimateStore(Store):
             return None
         return self._identity | {"options": self.options, "bvalues": self.bvalues}
 
-    def _require_kinds(self, attributes: opened.Attributes) -> None:
-        opened.require_bvalues(attributes.of_kind("bvalues", np.ndarray))
+    def _require_kinds(self, attributes: kinds.Attributes) -> None:
+        kinds.require_bvalues(attributes.of_kind("bvalues", np.ndarray))
         for name in ("method", "device"):
             if not re.fullmatch(r"[A-Za-z0-9_:.-]{1,64}", attributes.text(name)):
-                raise opened.Damaged(f"{name} of another kind, expected a word")
+                raise kinds.Damaged(f"{name} of another kind, expected a word")
         attributes.json("options", dict)
         if not all(isinstance(note, str) for note in attributes.json("notes", list)):
-            raise opened.Damaged("notes of another kind, expected a list of texts")
+            raise kinds.Damaged("notes of another kind, expected a list of texts")
         attributes.of_kind("threads", int), attributes.of_kind("seconds", float, int)
         for key in self.keys:
-            opened.require_kind(self._fields[key], "u" if key == "outcome" else "fiu", (None,))
-        self._fields["outcome"].require = _require_known
-        _require_spectrum(self._file, len(self))
+            kinds.require_kind(self._fields[key], "u" if key == "outcome" else "fiu", (None,))
+        self._fields["outcome"].require = kinds.require_known
+        kinds.require_spectrum(self._file, len(self))
 
     def __len__(self) -> int:
         return len(self._fields["s0"])
@@ -157,7 +157,7 @@ class EstimateStore(Store):
             atoms = sum(len(self._file["dictionary"][name]) for name in ("d", "dstar"))
             ends = found.indptr[0] == 0 and found.indptr[-1] == len(found.data)
             if not ends or (np.diff(found.indptr) < 0).any() or ((found.indices < 0) | (found.indices >= atoms)).any():
-                raise opened.Damaged("a spectrum whose parts do not belong together")
+                raise kinds.Damaged("a spectrum whose parts do not belong together")
             return found
 
     @cached_property
@@ -168,27 +168,6 @@ class EstimateStore(Store):
         with checked(self.path):
             group = self._file["dictionary"]
             return StoredDictionary(group["d"][:], group["dstar"][:], group["atoms"][:] if "atoms" in group else None)
-
-
-def _require_known(outcome: NDArray[np.uint8]) -> None:
-    """Refuse outcomes (voxel,) that there are not (Damaged)."""
-    if outcome.max() >= len(Outcome):
-        raise opened.Damaged(f"an outcome {outcome.max()}, expected 0 to {len(Outcome) - 1}")
-
-
-def _require_spectrum(file: Any, n: int) -> None:
-    """Refuse a spectrum of `n` voxels or a dictionary whose tables are not those of one (Damaged)."""
-    if "dictionary" in file:
-        for name in ("d", "dstar"):
-            opened.require_kind(file["dictionary"][name], "f", (None,))
-        if "atoms" in file["dictionary"]:
-            opened.require_kind(file["dictionary"]["atoms"], "f", (None, None))
-    if "spectrum" in file:
-        data, indices, indptr = (file["spectrum"][name] for name in Spectrum._fields)
-        for table, kind, length in ((data, "f", None), (indices, "i", len(data)), (indptr, "i", n + 1)):
-            opened.require_kind(table, kind, (length,))
-        if "dictionary" not in file:
-            raise opened.Damaged("a spectrum without its dictionary")
 
 
 class PartFile:

@@ -1,9 +1,7 @@
 """Stores, open for reading: what both kinds share. No byte of a file reaches the HDF5 library (see `reading`)."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,64 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
+from ivimsc.store.kinds import Attributes, checked, damaged, expect_checksums, first_line, require_kind
 from ivimsc.store.reading import Damaged, File, Table
-from ivimsc.store.reading.tables import Checksum
 from ivimsc.voxels import Geometry
 
-__all__ = [
-    "CHECKSUMS",
-    "ESTIMATES",
-    "VERSION",
-    "VOXELS",
-    "Attributes",
-    "Store",
-    "checked",
-    "checksum_of_attributes",
-    "expect_checksums",
-    "open_file",
-    "require_bvalues",
-    "require_format",
-    "require_kind",
-]
+__all__ = ["ESTIMATES", "VERSION", "VOXELS", "Store", "open_file", "require_format"]
 
 VOXELS, ESTIMATES, VERSION = "ivimsc-voxels", "ivimsc-estimates", 1
-CHECKSUMS = "checksums"  # attribute: JSON, the checksum of every table, and of the other attributes under "attributes"
-MOST_BVALUES = 10_000  # of a scan
 MOST_PLACES, MOST_IN_SLICE = 2**28, 2**24  # voxels of a volume: 645 × 645 × 645; of a slice: 4096 × 4096
-BLOCK = 2**20  # rows read at once
-SMALL = 2**16  # bytes of tables that are compared with their checksum when a file is opened
-
-
-class Attributes(dict):
-    """Name -> value of what a file says of itself, with the kind that is expected."""
-
-    def of_kind(self, name: str, *kinds: type) -> Any:
-        """The value of that name; Damaged for one of another kind."""
-        value = self[name]
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            raise Damaged(f"{name} of another kind, expected {' or '.join(kind.__name__ for kind in kinds)}")
-        return value
-
-    def text(self, name: str) -> str:
-        """A text."""
-        return self.of_kind(name, str)
-
-    def numbers(self, name: str, *shape: int) -> NDArray[np.float64]:
-        """Finite numbers of a shape."""
-        values = np.asarray(self.of_kind(name, np.ndarray), np.float64)
-        if values.shape != shape or not np.isfinite(values).all():
-            raise Damaged(f"{name} of shape {values.shape}, expected finite numbers {shape}")
-        return values
-
-    def json(self, name: str, kind: type) -> Any:
-        """A list or an object that is written as JSON."""
-        try:
-            value = json.loads(self.text(name))
-        except (ValueError, RecursionError) as error:
-            raise Damaged(f"{name} that is no JSON text") from error
-        if not isinstance(value, kind):
-            raise Damaged(f"{name} of another kind, expected a {kind.__name__}")
-        return value
+BLOCK = 2**18  # rows read at once
 
 
 class Store:
@@ -195,23 +144,6 @@ def _read_geometry(attributes: Attributes) -> Geometry:
     return Geometry(shape, affine, **forms, **codes, zooms=tuple(zooms.tolist()), xyz_unit=unit)
 
 
-def require_kind(table: Any, kind: str, shape: tuple[int | None, ...]) -> None:
-    """Refuse what is no table of a kind (i, u, f) and shape, of which None may be any length (Damaged)."""
-    if not isinstance(table, Table):
-        raise Damaged("a group where a table should be")
-    fits = table.ndim == len(shape) and all(n in (None, found) for n, found in zip(shape, table.shape, strict=True))
-    if table.dtype.kind not in kind or not fits:
-        raise Damaged(f"{table.name} of type {table.dtype} and shape {table.shape}")
-
-
-def require_bvalues(bvalues: NDArray) -> NDArray[np.float64]:
-    """b-values (b,) as stores have them: finite, not below 0, ascending and distinct; else Damaged."""
-    ascending = bvalues.ndim == 1 and len(bvalues) <= MOST_BVALUES and (np.diff(bvalues) > 0).all()
-    if not ascending or not np.isfinite(bvalues).all() or (bvalues < 0).any():
-        raise Damaged(f"b-values that are not ascending numbers from 0 on, at most {MOST_BVALUES:,}")
-    return bvalues
-
-
 def open_file(path: Path) -> File:
     """Open an HDF5 file of ivimsc for reading.
 
@@ -227,19 +159,15 @@ def open_file(path: Path) -> File:
     if path.is_dir() or not path.exists():
         raise InputError(f"{path}: found {'a folder' if path.is_dir() else 'no such file'}, expected a store (.h5)")
     try:
-        return File(path, lambda text: _damaged(path, text))
+        return File(path, lambda text: damaged(path, text))
     except InputError:
         raise
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}, expected a store of ivimsc (.h5)") from error
-    except (Damaged, UnicodeDecodeError) as error:
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:  # Damaged among them
         found = "a truncated or damaged HDF5 file" if isinstance(error, Damaged) else "a damaged HDF5 file"
         found = "no readable HDF5 file" if str(error) == "no HDF5 file" else found
-        raise InputError(f"{path}: found {found} ({error}), expected a store of ivimsc") from error
-
-
-def _damaged(path: Path, text: str) -> InputError:
-    return InputError(f"{path}: found a damaged store ({text[:200]}), expected a whole one")
+        raise InputError(f"{path}: found {found} ({first_line(error)[:200]}), expected a store of ivimsc") from error
 
 
 def require_format(path: Path, file: File, kind: str) -> None:
@@ -267,57 +195,3 @@ def require_format(path: Path, file: File, kind: str) -> None:
     if not isinstance(version, int) or version != VERSION:
         version, made = (str(text)[:20] for text in (version, file.attrs.get("ivimsc_version", "unknown")))
         raise InputError(f"{path}: found format_version {version} (ivimsc {made}), expected {VERSION}")
-
-
-def checksum_of_attributes(attributes: Mapping[str, Any]) -> str:
-    """The checksum of attributes, of all but the checksums themselves."""
-    plain = {name: getattr(value, "tolist", lambda v=value: v)() for name, value in attributes.items()}
-    plain.pop(CHECKSUMS, None)
-    return Checksum.of([json.dumps(plain, sort_keys=True).encode()])
-
-
-def expect_checksums(file: File) -> bool:
-    """Compare the checksum of the attributes, and let all tables know theirs; False for files that have none.
-
-    Raises
-    ------
-    Damaged
-        where they do not agree, and where a table has none
-    """
-    if CHECKSUMS not in file.attrs:
-        return False
-    sums, tables = Attributes(file.attrs).json(CHECKSUMS, dict), file.tables()
-    if sums.pop("attributes", None) != checksum_of_attributes(file.attrs):
-        raise Damaged("attributes that do not agree with their checksum")
-    if odd := sorted(sums.keys() ^ tables.keys()):
-        raise Damaged(f"{odd[0]}, which {'was not written' if odd[0] in tables else 'is not there'}")
-    for name, table in tables.items():
-        table.expect(Attributes(sums).text(name))
-        if table.nbytes <= SMALL:
-            table.verify()
-    return True
-
-
-@contextmanager
-def checked(path: Path) -> Iterator[None]:
-    """Tell in one line what cannot be found or read in a store; use as a context manager.
-
-    Parameters
-    ----------
-    path : of the store
-
-    Raises
-    ------
-    InputError
-        for a damaged store
-    """
-    try:
-        yield
-    except InputError:
-        raise
-    except (LookupError, OSError, ValueError, RuntimeError, TypeError, AttributeError, ArithmeticError) as error:
-        raise _damaged(path, _first_line(error)) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error.args[-1] if error.args else error).splitlines() or [type(error).__name__])[0]

@@ -15,7 +15,7 @@ from ivimsc.errors import InputError
 from ivimsc.physics.parameters import BY_KEY
 from ivimsc.store.hdf5 import BLOCK, VOXELS, Store, checked, column, created, describe
 from ivimsc.store.journal import to_json
-from ivimsc.store.opened import Attributes, require_bvalues, require_kind
+from ivimsc.store.kinds import Attributes, require_bvalues, require_kind
 from ivimsc.store.reading import Damaged, Table
 from ivimsc.voxels import Geometry, Voxels, weights_of
 

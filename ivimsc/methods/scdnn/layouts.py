@@ -59,7 +59,7 @@ def require_whole(model: Model) -> None:
     arrays, source = model.arrays, model.source
     for name, choices in CHOICES.items():
         value = model.about.get("options", {}).get(name)
-        expect(isinstance(value, str) and value in choices, name, source, value, " or ".join(choices))
+        expect(isinstance(value, str) and value in choices, name, source, str(value)[:40], " or ".join(choices))
     if not np.all(arrays["grid"] >= 0):
         raise InputError(f"{source}: found diffusivities below 0 in grid, expected numbers from 0 on")
     if not model.general:

@@ -120,6 +120,8 @@ class Table:
         keys = np.frombuffer(b"".join(key for key, _ in entries), np.uint64).reshape(count, axes + 2)
         addresses = np.array([address for _, address in entries], np.uint64)
         steps = np.array(self._chunk, np.uint64)
+        if not (keys[:, 1:-1] < np.array(self.shape, np.uint64)).all():
+            raise Damaged(f"pieces of {self.name} beyond its end")
         places = np.ravel_multi_index(tuple((keys[:, 1:-1] // steps).T.astype(np.int64)), grid)
         whole = (keys[:, 0] == size) & (keys[:, -1] == 0) & ((keys[:, 1:-1] % steps) == 0).all(axis=1)
         ordered = np.sort(addresses)
