@@ -109,3 +109,10 @@ def test_a_voxel_with_bad_truth_does_not_teach(tmp_path):
     data = read_data([path], None, supervised=True)
     assert len(data) == 18 and len(data.truth) == len(data.clean) == len(data.sigma) == 18
     assert data.left_out == {"with NaN, Inf, S0 <= 0 or no signal": 2}
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "rician"])
+def test_the_kind_of_noise_is_that_of_the_stores(tmp_path, noise):
+    path = tmp_path / "v.h5"
+    write_phantom(path, "uniform", TEN, snr=25, seed=1, voxels=20, noise=noise)
+    assert read_data([path], FIVE, supervised=True).rician == (noise == "rician")
