@@ -16,7 +16,7 @@ from ivimsc.methods.bayes.posterior import climb, local_rounds, new_scratch
 from ivimsc.methods.bayes.priors import Prior
 from ivimsc.methods.bayes.problem import Problem
 from ivimsc.methods.bayes.spatial.gaussians import along, inverse, plus
-from ivimsc.methods.bayes.spatial.sites import collapse
+from ivimsc.methods.bayes.spatial.sites import collapse, six
 from ivimsc.methods.bayes.spatial.sweeps import neighbour, open_weights
 from ivimsc.methods.bayes.summary import finish
 from ivimsc.methods.bayes.weighted_points import cholesky
@@ -27,11 +27,6 @@ __all__ = ["MOST", "spatial_kernel"]
 MOST = 6  # components that the neighbours' are gathered into
 ALIKE = 1.0  # squared distance of two components, in their own spreads, up to which they are one
 LOG_2PI = 1.8378770664093453
-
-
-@njit(**JIT)
-def _six(row):
-    return float(row[0]), float(row[1]), float(row[2]), float(row[3]), float(row[4]), float(row[5])
 
 
 @njit(**JIT)
@@ -52,7 +47,7 @@ def _gather(n, logs, trial, free, merged, weights):
             if not free[k]:
                 continue
             d0, d1, d2 = trial[k, 0] - trial[first, 0], trial[k, 1] - trial[first, 1], trial[k, 2] - trial[first, 2]
-            v, _ = inverse(plus(_six(trial[k, 3:]), _six(trial[first, 3:])))
+            v, _ = inverse(plus(six(trial[k, 3:]), six(trial[first, 3:])))
             x, y, z = along(v, d0, d1, d2)
             if c == MOST - 1 or x * d0 + y * d1 + z * d2 <= ALIKE:
                 free[k] = False
@@ -93,7 +88,9 @@ def _prior_of(v, base, hood, beliefs, coupling, large, scratch):
             u = numbers[k]
             logs[k] = math.log((1.0 - alone) * coupling.weights[ring[k]] / total + 1e-300)
             trial[k, 0], trial[k, 1], trial[k, 2] = beliefs.mean[u, 0], beliefs.mean[u, 1], beliefs.mean[u, 2]
-            trial[k, 3], trial[k, 4], trial[k, 5], trial[k, 6], trial[k, 7], trial[k, 8] = neighbour(beliefs, u, coupling)
+            trial[k, 3], trial[k, 4], trial[k, 5], trial[k, 6], trial[k, 7], trial[k, 8] = neighbour(
+                beliefs, u, coupling
+            )
         count = _gather(n, logs, trial, free, merged, weights)
         for c in range(count):
             _put_component(large, c, weights[c], merged[c], matrix, root)
@@ -102,7 +99,9 @@ def _prior_of(v, base, hood, beliefs, coupling, large, scratch):
         large.constants[count + c] = base.constants[c] + shift
         large.means[count + c] = base.means[c]
         large.whiten[count + c] = base.whiten[c]
-    return Prior(base.kinds, base.low, base.span, large.constants[:end], large.means[:end], large.whiten[:end], base.limits)
+    return Prior(
+        base.kinds, base.low, base.span, large.constants[:end], large.means[:end], large.whiten[:end], base.limits
+    )
 
 
 @njit(**KERNEL)
@@ -119,7 +118,9 @@ def spatial_kernel(start, stop, first, signals, scale, problem, hood, beliefs, c
     """
     e, base, limits = np.float32, problem.prior, problem.sampling
     n_k, n_c = len(hood.offsets) + 1, len(base.constants) + MOST
-    large = Prior(base.kinds, base.low, base.span, np.zeros(n_c, e), np.zeros((n_c, 3), e), np.zeros((n_c, 3, 3), e), base.limits)
+    large = Prior(
+        base.kinds, base.low, base.span, np.zeros(n_c, e), np.zeros((n_c, 3), e), np.zeros((n_c, 3, 3), e), base.limits
+    )
     own = (np.zeros(n_k, np.int64), np.zeros(n_k, np.int64), np.zeros(n_k), np.zeros((n_k, 9)), np.zeros(n_k, np.bool_),
            np.zeros((MOST, 9)), np.zeros(MOST), np.zeros((3, 3)), np.zeros((3, 3)))  # fmt: skip
     scratch = new_scratch(problem, signals.shape[1])

@@ -12,13 +12,13 @@ __all__ = ["along", "definite", "evidence", "inverse", "plus", "product", "scale
 
 @njit(**JIT)
 def plus(a, b):
-    """a + b."""
+    """A + b."""
     return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4], a[5] + b[5]
 
 
 @njit(**JIT)
 def scaled_by(a, x):
-    """a times the number x."""
+    """A times the number x."""
     return a[0] * x, a[1] * x, a[2] * x, a[3] * x, a[4] * x, a[5] * x
 
 
@@ -34,20 +34,20 @@ def inverse(a):
 
 @njit(**JIT)
 def along(a, x, y, z):
-    """a times the vector (x, y, z)."""
+    """A times the vector (x, y, z)."""
     return a[0] * x + a[1] * y + a[2] * z, a[1] * x + a[3] * y + a[4] * z, a[2] * x + a[4] * y + a[5] * z
 
 
 @njit(**JIT)
 def product(a, b):
-    """a times b: nine numbers, row by row."""
+    """A times b: nine numbers, row by row."""
     x, y, z = along(a, b[0], b[1], b[2]), along(a, b[1], b[3], b[4]), along(a, b[2], b[4], b[5])
     return x[0], y[0], z[0], x[1], y[1], z[1], x[2], y[2], z[2]
 
 
 @njit(**JIT)
 def sandwich(m, a):
-    """m a mᵀ for nine numbers m, row by row."""
+    """M a mᵀ for nine numbers m, row by row."""
     x, y, z = along(a, m[0], m[1], m[2]), along(a, m[3], m[4], m[5]), along(a, m[6], m[7], m[8])
     return (
         m[0] * x[0] + m[1] * x[1] + m[2] * x[2], m[0] * y[0] + m[1] * y[1] + m[2] * y[2],
@@ -57,17 +57,18 @@ def sandwich(m, a):
 
 
 @njit(**JIT)
-def evidence(a, c, d0, d1, d2):
-    """A Gaussian prior of covariance a meets a Gaussian measurement of covariance c, their means apart by d = measurement - prior.
+def evidence(a, p, d0, d1, d2):
+    """A Gaussian prior of covariance a meets a measurement of precision p, which may be singular: d = measurement - prior's mean.
 
-    Returns the log density of d (without its factor of 2π), the shift of the mean from the prior's, the covariance after it.
+    Returns the log of ∫ prior · exp(-½ distance² of the measurement), the shift of the mean from the prior's, and the covariance
+    after it.
     """
-    v, determinant = inverse(plus(a, c))
-    w0, w1, w2 = along(v, d0, d1, d2)
-    log_density = -0.5 * math.log(determinant) - 0.5 * (w0 * d0 + w1 * d1 + w2 * d2)
-    gain = product(a, v)
-    rest = (1.0 - gain[0], -gain[1], -gain[2], -gain[3], 1.0 - gain[4], -gain[5], -gain[6], -gain[7], 1.0 - gain[8])
-    return log_density, along(a, w0, w1, w2), plus(sandwich(rest, a), sandwich(gain, c))
+    before, determinant = inverse(a)
+    after, least = inverse(plus(before, p))
+    w0, w1, w2 = along(p, d0, d1, d2)
+    x, y, z = along(after, w0, w1, w2)
+    square = w0 * (d0 - x) + w1 * (d1 - y) + w2 * (d2 - z)
+    return -0.5 * (math.log(determinant * least) + square), (x, y, z), after
 
 
 @njit(**JIT)

@@ -87,8 +87,12 @@ def find_neighbours(voxels: Any, good: NDArray[np.bool_]) -> Neighbourhood:
     places = np.ascontiguousarray(index + PADDING, np.int32)
     numbers[tuple(places.T)] = np.arange(len(places), dtype=np.int32)
     if np.any(numbers[tuple(places.T)] != np.arange(len(places))):
-        raise InputError("index: found two voxels at one place, expected a place for each: the spatial prior needs them")
+        raise InputError(
+            "index: found two voxels at one place, expected a place for each: the spatial prior needs them"
+        )
     numbers[tuple(places[~good].T)] = -1
     starts = np.concatenate([[True], np.diff(far) > SAME * far[1:]]) if len(far) else np.zeros(0, bool)
     ring = np.cumsum(starts) - 1
-    return Neighbourhood(numbers, places, offsets.astype(np.int32), ring.astype(np.int64), far[starts].astype(np.float64))
+    return Neighbourhood(
+        numbers, places, offsets.astype(np.int32), ring.astype(np.int64), far[starts].astype(np.float64)
+    )

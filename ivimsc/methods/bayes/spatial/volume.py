@@ -64,10 +64,14 @@ def learn_field(voxels: VoxelSource, noise: NoiseModel, prior: Prior, seed: int,
         signals = np.ascontiguousarray(voxels.read(start, min(start + CHUNK, len(voxels))))
         scale = np.empty(len(signals), np.float32)
         scales(signals, scale)
-        run_blocks(launch, sites_kernel, len(signals), start, signals, scale, problem, kept, population, sites, block=256)
+        run_blocks(
+            launch, sites_kernel, len(signals), start, signals, scale, problem, kept, population, sites, block=256
+        )
     hood = find_neighbours(voxels, np.isfinite(sites.told))
     learnt = learn_coupling(hood, sites, launch)
-    beliefs = sweep(hood, sites, learnt.coupling, SWEEPS, launch) if learnt.coupling.alone < 1 else sites.with_population
+    beliefs = (
+        sweep(hood, sites, learnt.coupling, SWEEPS, launch) if learnt.coupling.alone < 1 else sites.with_population
+    )
     return Field(hood, beliefs, learnt.coupling, [_words(learnt, hood, sites)])
 
 
@@ -78,7 +82,9 @@ def _words(learnt: Learnt, hood: Neighbourhood, sites: Sites) -> str:
         return "spatial prior: no voxel has a neighbour, and so the prior is the population alone"
     if coupling.alone == 1:
         return f"spatial prior: neighbours tell nothing of each other (from {learnt.voxels:,} voxels), and so the prior is the population alone"
-    spread = np.nanvar(sites.with_population.mean, axis=0) + np.nanmean(sites.with_population.covariance[:, SPREAD], axis=0)
+    spread = np.nanvar(sites.with_population.mean, axis=0) + np.nanmean(
+        sites.with_population.covariance[:, SPREAD], axis=0
+    )
     apart = 100 * np.sqrt(coupling.apart[SPREAD] / spread)
     weights = ", ".join(f"{w:.2g} at {d:.3g} mm" for w, d in zip(coupling.weights[:4], hood.distances, strict=False))
     return (f"spatial prior: neighbours of a kind agree within {apart[0]:.0f}, {apart[1]:.0f} and {apart[2]:.0f} % of the population's spread "
