@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.compare.bound import Bound, smallest_error
+from ivimsc.compare.regions import hard_parts
 from ivimsc.compare.table import Agreement, Row, agreement_row, bound_row, error_row, write_csv
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
@@ -74,6 +75,7 @@ def compare(
         notes.append("no truth in this store: agreement between the methods")
     else:
         bounds = _bounds(voxels, named, launch, seed, notes) if bound else {}
+        notes += _what_the_bound_is(named, tissues) if bounds else []
         for tissue, inside in tissues.items():
             rows += _error_rows(voxels, named, bounds, tissue, inside)
     names = list(named)
@@ -123,12 +125,15 @@ def name_fits(voxels: VoxelStore, fits: list[EstimateStore]) -> dict[str, Estima
 
 
 def _tissues(voxels: VoxelStore) -> dict[str, NDArray[np.bool_]]:
-    """Name -> (voxel,) bool: all voxels, then every labelled tissue that occurs, if there is more than one."""
+    """Name -> (voxel,) bool: all voxels; if there is more than one tissue, every one that occurs, and the parts near edges and
+    in small regions (see `hard_parts`).
+    """
     inside = {ALL: np.ones(len(voxels), bool)}
     if voxels.tissue is not None:
         codes = [code for code in np.unique(voxels.tissue) if code in voxels.tissue_names]
         if len(codes) > 1:
             inside |= {voxels.tissue_names[int(code)]: voxels.tissue == code for code in codes}
+            inside |= hard_parts(voxels.index[:], voxels.geometry.shape, voxels.tissue)
     return inside
 
 
@@ -212,6 +217,21 @@ def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dic
             mse = best[_kind(fit)][0][i] if best else float("nan")
             rows.append(error_row(tissue, name, p, fit[p.key][where], true[p.key], mse))
     return rows
+
+
+def _what_the_bound_is(named: dict[str, EstimateStore], tissues: dict[str, NDArray]) -> list[str]:
+    """What the smallest possible error holds for, where a method may be below it."""
+    spatial = [name for name, fit in named.items() if fit.options.get("prior") == "spatial"]
+    notes = []
+    if spatial:
+        notes.append(
+            f"the smallest possible error is that of voxelwise methods: {', '.join(spatial)} looks at neighbours, and may be below it"
+        )
+    if len(tissues) > 1:
+        notes.append(
+            "by tissue and part, it is the smallest possible under the prior of the whole phantom: in one of them a method may be below it"
+        )
+    return notes
 
 
 def _cramer_rao(true: dict[str, NDArray], kind: tuple, sigma: float) -> NDArray[np.float64]:

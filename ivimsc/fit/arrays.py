@@ -14,7 +14,7 @@ from ivimsc.fit.prepare import prepare
 from ivimsc.methods import Method, find_method
 from ivimsc.physics.protocol import Protocol
 from ivimsc.physics.volume_notes import missing_note, rising_note
-from ivimsc.voxels import Voxels
+from ivimsc.voxels import Geometry, Voxels
 
 __all__ = ["fit_signals"]
 
@@ -33,7 +33,8 @@ def fit_signals(
     ----------
     signals : (…, b) of any real dtype, in any unit; computed in float32. An array on a GPU (CuPy, torch, anything with
         ``__cuda_array_interface__``) is fitted there, and the fields of the result stay there: no copy. NaN, Inf and the
-        masked values of a masked array are missing: a b-value is the mean of its other repeats
+        masked values of a masked array are missing: a b-value is the mean of its other repeats. The spatial prior of bayes
+        takes (x, y, b) and (x, y, z, b) for cubic voxels in space
     bvalues : (b,) in s/mm², in any order; repeats are averaged, and nlls and segmented weight them by their number
     method : name of the method, one of `ivimsc.methods.METHODS`
     device : "cpu", "cuda", "cuda:1" and so on, or "auto"; default: where the signals are
@@ -68,7 +69,9 @@ def fit_signals(
     if not shape or shape[-1] != len(protocol.shell):
         raise InputError(f"signals: found shape {shape}, expected (…, {len(protocol.shell)}), one per b-value")
     rows, notes = _rows(array, protocol, launch)
-    voxels = Voxels(rows, protocol.bvalues, attrs={"notes": notes}, repeats=protocol.repeats)
+    voxels = Voxels(
+        rows, protocol.bvalues, geometry=_space(shape[:-1]), attrs={"notes": notes}, repeats=protocol.repeats
+    )
     prepared = prepare(record, options, voxels, launch)
     told = len(prepared.fitter.launch.notes)
     estimates = prepared.fit(voxels.signals).reshape(shape[:-1])
@@ -76,6 +79,11 @@ def fit_signals(
     for note in [*notes, *late, *(note for note in prepared.notes if note.startswith("warning: "))]:
         warnings.warn(note.removeprefix("warning: "), stacklevel=2)
     return replace(estimates, notes=(*protocol.notes, *prepared.notes, *late))
+
+
+def _space(shape: tuple[int, ...]) -> Geometry | None:
+    """Two or three leading axes of signals (…, b) are taken for space, with cubic voxels; None for others."""
+    return Geometry((*shape, 1)[:3], np.eye(4)) if len(shape) in (2, 3) else None
 
 
 def _with_nan(signals: ArrayLike) -> NDArray:

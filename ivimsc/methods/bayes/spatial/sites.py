@@ -1,8 +1,8 @@
 """What each voxel's own signal says, as a Gaussian over (logit f, ln D, ln D*): its site, as in expectation propagation.
 
 The points about the voxel's posterior under the population give its mean m and covariance S. The likelihood times a wide
-Gaussian about m, of covariance 2 S, has moments of its own; dividing by that Gaussian leaves the site. Far from m, where a
-likelihood that tells little of D* is no Gaussian at all, nothing is asked of it.
+Gaussian about m, of covariance 2 S, has moments of its own; dividing by that Gaussian leaves the site. Far from m, where a likelihood that tells little of D* is no Gaussian at all, nothing is asked of it: a site has its mean within
+ten SDs of the wide Gaussian, moved there in the directions in which it says least. (A wider one, with the spread of a tissue, was tried, and gave far larger errors.)
 """
 
 import math
@@ -22,7 +22,10 @@ from ivimsc.methods.bayes.weighted_points import place, shift
 
 __all__ = ["Beliefs", "Population", "Sites", "empty_beliefs", "empty_sites", "population_of", "sites_kernel"]
 
-BASE = 2.0  # covariance of the wide Gaussian over that of the voxel's posterior
+BASE, FARTHEST = (
+    2.0,
+    3.0,
+)  # covariance of the wide Gaussian over that of the posterior; SDs of it that a site may lie away
 LEAST = 1e-2  # precision of a site in any direction: an SD of 10 is no knowledge
 FLOOR = 1e-6  # variance that is added to those of points
 
@@ -133,6 +136,18 @@ def six(row):
 
 
 @njit(**JIT)
+def _not_far(precision, base, h0, h1, h2):
+    """Where a site lies whose precision times mean is (h0, h1, h2): precision⁻¹ h, or as near to that as `FARTHEST` allows."""
+    pull = 0.0
+    while True:
+        a, b, c = along(inverse(plus(precision, scaled_by(base, pull)))[0], h0, h1, h2)
+        x, y, z = along(base, a, b, c)
+        if not a * x + b * y + c * z > FARTHEST * FARTHEST:
+            return a, b, c
+        pull = max(2.0 * pull, 1e-3)
+
+
+@njit(**JIT)
 def _put_site(t, log_ratio, density, own, v):
     """The site of a voxel from its points t (3, n), log (likelihood / density of the points), and log prior `density`."""
     logs = np.empty(len(log_ratio), np.float32)
@@ -147,9 +162,8 @@ def _put_site(t, log_ratio, density, own, v):
     mx, my, mz, tilted = _moments(t, logs)
     mx, my, mz = mx - x, my - y, mz - z
     precision = definite(plus(inverse(tilted)[0], scaled_by(base, -1.0)), LEAST)
-    site, _ = inverse(precision)
     h0, h1, h2 = along(plus(precision, base), mx, my, mz)
-    a, b, c = along(site, h0, h1, h2)
+    a, b, c = _not_far(precision, base, h0, h1, h2)
     _put(own.mean, own.precision, v, x + a, y + b, z + c, precision)
 
 
