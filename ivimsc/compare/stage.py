@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ivimsc.compare.bound import Bound, smallest_error
 from ivimsc.compare.columns import Column, blocks, values_at
 from ivimsc.compare.moments import Pair
+from ivimsc.compare.regions import hard_parts
 from ivimsc.compare.table import (
     Agreement,
     Found,
@@ -32,7 +33,12 @@ __all__ = ["TRUTH", "Comparison", "compare", "named_fits", "outcome_counts"]
 ALL, TRUTH = "all", "truth"
 SHOWN = PARAMETERS[1:]  # f, D, D*
 CHOICE = 2**20  # voxels of a store that the bound chooses from
+MOST_IN_PARTS = (
+    4_000_000  # voxels of a store whose parts near edges are looked for: that takes the whole volume at once
+)
 CRAMER_RAO = 20000  # voxels that the Cramér-Rao bound is averaged over
+
+Part = int | None | NDArray[np.bool_]  # a tissue code; all voxels; or (voxel,) which
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ def compare(
         notes.append("no truth in this store: " + ("agreement between the methods" if len(named) > 1 else "what the method found"))  # fmt: skip
     elif bound:
         bounds = _bounds(voxels, named, launch, seed, notes)
+        notes += _what_the_bound_is(named, tissues) if bounds else []
     names = list(named)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     sums = _sums(voxels, named, tissues, pairs)
@@ -102,7 +109,7 @@ def compare(
     return Comparison(rows, agreements, outcomes, speeds, notes, found)
 
 
-def _sums(voxels: VoxelStore, named: dict[str, EstimateStore], tissues: dict[str, int | None],
+def _sums(voxels: VoxelStore, named: dict[str, EstimateStore], tissues: dict[str, Part],
           pairs: list[tuple[str, str]]) -> dict[tuple, Pair]:  # fmt: skip
     """(tissue, first, second, key) -> their sums, of truth and fits, fits in pairs, and each with itself; in one pass."""
     sources = {name: (fit.read_field, fit.keys) for name, fit in named.items()}
@@ -113,7 +120,7 @@ def _sums(voxels: VoxelStore, named: dict[str, EstimateStore], tissues: dict[str
     sums = {(tissue, *pair, p.key): Pair() for tissue in tissues for pair in pairs for p in SHOWN}
     for block in blocks(len(voxels)):
         codes = voxels.read_tissue(block.start, block.stop) if len(tissues) > 1 else None
-        inside = {tissue: slice(None) if code is None else codes == code for tissue, code in tissues.items()}
+        inside = {tissue: _here(part, codes, block) for tissue, part in tissues.items()}
         for p in SHOWN:
             values = {
                 name: read(p.key, block.start, block.stop) for name, (read, keys) in sources.items() if p.key in keys
@@ -140,12 +147,26 @@ def named_fits(voxels: VoxelStore, fits: list[EstimateStore]) -> dict[str, Estim
     return name_fits(fits)
 
 
-def _tissues(voxels: VoxelStore) -> dict[str, int | None]:
-    """Name -> code: all voxels (None), then every labelled tissue that occurs, if there is more than one."""
+def _tissues(voxels: VoxelStore) -> dict[str, Part]:
+    """Name -> code: all voxels (None); if there is more than one tissue, every one that occurs; and then, as (voxel,) bool, the
+    parts near edges and in small regions (see `hard_parts`).
+    """
     if voxels.tissue is None:
         return {ALL: None}
     codes = [int(code) for code in np.unique(voxels.tissue) if code in voxels.tissue_names]
-    return {ALL: None} | ({voxels.tissue_names[code]: code for code in codes} if len(codes) > 1 else {})
+    if len(codes) < 2:
+        return {ALL: None}
+    parts = {ALL: None} | {voxels.tissue_names[code]: code for code in codes}
+    if len(voxels) > MOST_IN_PARTS:
+        return parts
+    return parts | hard_parts(voxels.index[:], voxels.geometry.shape, voxels.tissue)
+
+
+def _here(part: Part, codes: NDArray[np.uint8] | None, block: slice) -> slice | NDArray[np.bool_]:
+    """The voxels of a part within a block, whose tissue codes are given."""
+    if part is None:
+        return slice(None)
+    return part[block] if isinstance(part, np.ndarray) else codes == part
 
 
 def _kind(fit: EstimateStore) -> tuple[tuple[float, ...], bool]:
@@ -207,10 +228,10 @@ def _bounds(
 
 
 def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dict[tuple, Bound],
-                tissue: tuple[str, int | None], sums: dict[tuple, Pair]) -> list[Row]:  # fmt: skip
-    """Rows of one tissue (name, code): the constant guess, the bounds of every kind of fit, the methods."""
-    name, code = tissue
-    inside = None if code is None else voxels.tissue == code
+                tissue: tuple[str, Part], sums: dict[tuple, Pair]) -> list[Row]:  # fmt: skip
+    """Rows of one tissue (name, voxels): the constant guess, the bounds of every kind of fit, the methods."""
+    name, part = tissue
+    inside = part if part is None or isinstance(part, np.ndarray) else voxels.tissue == part
     best = {kind: bound.mean("noisy", inside) for kind, bound in bounds.items()}
     free = {kind: bound.mean("noise_free", inside) for kind, bound in bounds.items()}
     some = _truth_at(voxels, _spread_out(len(voxels), inside)) if bounds else {}
@@ -239,6 +260,21 @@ def _spread_out(n: int, inside: NDArray[np.bool_] | None) -> NDArray[np.intp]:
         return np.arange(0, n, max(1, n // CRAMER_RAO))
     places = np.flatnonzero(inside)
     return places[:: max(1, len(places) // CRAMER_RAO)].copy()
+
+
+def _what_the_bound_is(named: dict[str, EstimateStore], tissues: dict[str, Part]) -> list[str]:
+    """What the smallest possible error holds for, where a method may be below it."""
+    spatial = [name for name, fit in named.items() if fit.options.get("prior") == "spatial"]
+    notes = []
+    if spatial:
+        notes.append(
+            f"the smallest possible error is that of voxelwise methods: {', '.join(spatial)} looks at neighbours, and may be below it"
+        )
+    if len(tissues) > 1:
+        notes.append(
+            "by tissue and part, it is the smallest possible under the prior of the whole phantom: in one of them a method may be below it"
+        )
+    return notes
 
 
 def _cramer_rao(true: dict[str, NDArray], kind: tuple, sigma: float) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from ivimsc.fit.prepare import prepare
 from ivimsc.methods import Method, find_method
 from ivimsc.physics.protocol import Protocol
 from ivimsc.physics.volume_notes import missing_note, rising_note
-from ivimsc.voxels import Voxels
+from ivimsc.voxels import Geometry, Voxels
 
 __all__ = ["fit_signals"]
 
@@ -34,7 +34,8 @@ def fit_signals(
     ----------
     signals : (…, b) of any real dtype, in any unit; computed in float32. An array on a GPU (CuPy, torch, anything with
         ``__cuda_array_interface__``) is fitted there, and the fields of the result stay there: no copy. NaN, Inf and the
-        masked values of a masked array are missing: a b-value is the mean of its other repeats
+        masked values of a masked array are missing: a b-value is the mean of its other repeats. The spatial prior of bayes
+        takes (x, y, b) and (x, y, z, b) for cubic voxels in space
     bvalues : (b,) in s/mm², in any order; repeats are averaged, and nlls and segmented weight them by their number
     method : name of the method, one of `ivimsc.methods.METHODS`
     device : "cpu", "cuda", "cuda:1" and so on, or "auto"; default: where the signals are
@@ -72,7 +73,9 @@ def fit_signals(
         raise InputError(f"signals: found shape {shape}, expected (…, {len(protocol.shell)}), one per b-value")
     inside = None if mask is None else _inside(mask, array)
     rows, notes = _rows(array if inside is None else array[inside], protocol, launch)
-    voxels = Voxels(rows, protocol.bvalues, attrs={"notes": notes}, repeats=protocol.repeats)
+    place = _space(shape[:-1])
+    index = None if place is None or inside is None else np.argwhere(inside.reshape(place.shape)).astype(np.int32)
+    voxels = Voxels(rows, protocol.bvalues, index, place, attrs={"notes": notes}, repeats=protocol.repeats)
     prepared = prepare(record, _with_flat_sigma(options, array, inside), voxels, launch)
     told = len(prepared.fitter.launch.notes)
     estimates = prepared.fit(voxels.signals)
@@ -115,6 +118,11 @@ def _with_flat_sigma(options: dict[str, Any], signals: Any, inside: NDArray[np.b
         raise InputError(
             f"option sigma: found an array of shape {np.shape(sigma)}, expected {shape}, one per voxel"
         ) from None
+
+
+def _space(shape: tuple[int, ...]) -> Geometry | None:
+    """Two or three leading axes of signals (…, b) are taken for space, with cubic voxels; None for others."""
+    return Geometry((*shape, 1)[:3], np.eye(4)) if len(shape) in (2, 3) else None
 
 
 def _with_nan(signals: ArrayLike) -> NDArray:

@@ -210,7 +210,8 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
     else:
         draws = empirical_draws(noise, theta, options.seed)
     shifts = SHIFTS if len(voxels) > FEW else SOON
-    proposal = make_proposal(options.points, options.seed + 1, shifts)
+    points = options.points // 2 if spatial else options.points  # they begin where they are wanted: half of them do
+    proposal = make_proposal(points, options.seed + 1, shifts)
     problem = Problem(
         noise,
         prior,

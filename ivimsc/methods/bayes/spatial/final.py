@@ -11,15 +11,15 @@ from numba import njit
 
 from ivimsc.compiling import JIT, KERNEL
 from ivimsc.methods.bayes import rows
-from ivimsc.methods.bayes.likelihood import scaled
-from ivimsc.methods.bayes.posterior import climb, local_rounds, new_scratch
+from ivimsc.methods.bayes.likelihood import NoiseModel, scaled
+from ivimsc.methods.bayes.posterior import OUTSIDE, climb, first_look, local_rounds, new_scratch
 from ivimsc.methods.bayes.priors import Prior
 from ivimsc.methods.bayes.problem import Problem
 from ivimsc.methods.bayes.spatial.gaussians import along, inverse, plus
-from ivimsc.methods.bayes.spatial.sites import collapse
+from ivimsc.methods.bayes.spatial.sites import collapse, six
 from ivimsc.methods.bayes.spatial.sweeps import neighbour, open_weights
 from ivimsc.methods.bayes.summary import finish
-from ivimsc.methods.bayes.weighted_points import cholesky
+from ivimsc.methods.bayes.weighted_points import cholesky, top
 from ivimsc.numerics.ending import BAD_SIGNAL
 
 __all__ = ["MOST", "spatial_kernel"]
@@ -27,11 +27,6 @@ __all__ = ["MOST", "spatial_kernel"]
 MOST = 6  # components that the neighbours' are gathered into
 ALIKE = 1.0  # squared distance of two components, in their own spreads, up to which they are one
 LOG_2PI = 1.8378770664093453
-
-
-@njit(**JIT)
-def _six(row):
-    return float(row[0]), float(row[1]), float(row[2]), float(row[3]), float(row[4]), float(row[5])
 
 
 @njit(**JIT)
@@ -52,7 +47,7 @@ def _gather(n, logs, trial, free, merged, weights):
             if not free[k]:
                 continue
             d0, d1, d2 = trial[k, 0] - trial[first, 0], trial[k, 1] - trial[first, 1], trial[k, 2] - trial[first, 2]
-            v, _ = inverse(plus(_six(trial[k, 3:]), _six(trial[first, 3:])))
+            v, _ = inverse(plus(six(trial[k, 3:]), six(trial[first, 3:])))
             x, y, z = along(v, d0, d1, d2)
             if c == MOST - 1 or x * d0 + y * d1 + z * d2 <= ALIKE:
                 free[k] = False
@@ -150,5 +145,9 @@ def spatial_kernel(start, stop, first, signals, scale, problem, hood, beliefs, c
         cholesky(state.covariance, state.root)
         found[rows.S0] = 1.0
         begin = local_rounds(y, number, noise, mine, scratch, found, target, below)
+        if not (found[rows.ESS] >= limits.least and top(scratch.local.terms.log_w)[0] > OUTSIDE):  # the belief misled
+            sampled = NoiseModel(noise.b, noise.s0, noise.sigma, False)
+            first_look(y, sampled, mine, scratch, found, target, below)
+            begin = local_rounds(y, number, noise, mine, scratch, found, target, below)
         climb(y, noise, mine, begin, scratch, found)
         finish(signals, v, scale[v], problem.noise.b, limits, found, results.values, results.outcome)

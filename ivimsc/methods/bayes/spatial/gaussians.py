@@ -57,17 +57,18 @@ def sandwich(m, a):
 
 
 @njit(**JIT)
-def evidence(a, c, d0, d1, d2):
-    """A Gaussian prior of covariance a meets a Gaussian measurement of covariance c, their means apart by d = measurement - prior.
+def evidence(a, p, d0, d1, d2):
+    """A Gaussian prior of covariance a meets a measurement of precision p, which may be singular: d = measurement - prior's mean.
 
-    Returns the log density of d (without its factor of 2π), the shift of the mean from the prior's, the covariance after it.
+    Returns the log of ∫ prior · exp(-½ distance² of the measurement), the shift of the mean from the prior's, and the covariance
+    after it.
     """
-    v, determinant = inverse(plus(a, c))
-    w0, w1, w2 = along(v, d0, d1, d2)
-    log_density = -0.5 * math.log(determinant) - 0.5 * (w0 * d0 + w1 * d1 + w2 * d2)
-    gain = product(a, v)
-    rest = (1.0 - gain[0], -gain[1], -gain[2], -gain[3], 1.0 - gain[4], -gain[5], -gain[6], -gain[7], 1.0 - gain[8])
-    return log_density, along(a, w0, w1, w2), plus(sandwich(rest, a), sandwich(gain, c))
+    before, determinant = inverse(a)
+    after, least = inverse(plus(before, p))
+    w0, w1, w2 = along(p, d0, d1, d2)
+    x, y, z = along(after, w0, w1, w2)
+    square = w0 * (d0 - x) + w1 * (d1 - y) + w2 * (d2 - z)
+    return -0.5 * (math.log(determinant * least) + square), (x, y, z), after
 
 
 @njit(**JIT)

@@ -1,8 +1,8 @@
 """What each voxel's own signal says, as a Gaussian over (logit f, ln D, ln D*): its site, as in expectation propagation.
 
 The points about the voxel's posterior under the population give its mean m and covariance S. The likelihood times a wide
-Gaussian about m, of covariance 2 S, has moments of its own; dividing by that Gaussian leaves the site. Far from m, where a
-likelihood that tells little of D* is no Gaussian at all, nothing is asked of it.
+Gaussian about m, of covariance 2 S, has moments of its own; dividing by that Gaussian leaves the site. Far from m, where a likelihood that tells little of D* is no Gaussian at all, nothing is asked of it: a site has its mean within
+ten SDs of the wide Gaussian, moved there in the directions in which it says least. (A wider one, with the spread of a tissue, was tried, and gave far larger errors.)
 """
 
 import math
@@ -22,16 +22,34 @@ from ivimsc.methods.bayes.weighted_points import place, shift
 
 __all__ = ["Beliefs", "Population", "Sites", "empty_beliefs", "empty_sites", "population_of", "sites_kernel"]
 
-BASE = 2.0  # covariance of the wide Gaussian over that of the voxel's posterior
-LEAST = 1e-3  # precision of a site in any direction: an SD of 30 is no knowledge
+BASE, FARTHEST = (
+    2.0,
+    3.0,
+)  # covariance of the wide Gaussian over that of the posterior; SDs of it that a site may lie away
+LEAST = 1e-2  # precision of a site in any direction: an SD of 10 is no knowledge
 FLOOR = 1e-6  # variance that is added to those of points
 
 
 class Beliefs(NamedTuple):
-    """A Gaussian for each voxel: mean (voxel, 3), and covariance (voxel, 6) as in `gaussians`."""
+    """A Gaussian for each voxel.
+
+    Attributes
+    ----------
+    mean : (voxel, 3)
+    covariance : (voxel, 6), as in `gaussians`
+    lent : (voxel, 6) the covariance with which the voxel stands in the priors of its neighbours; see `sweeps`
+    """
 
     mean: NDArray[np.float32]
     covariance: NDArray[np.float32]
+    lent: NDArray[np.float32]
+
+
+class Measured(NamedTuple):
+    """A Gaussian factor for each voxel: mean (voxel, 3), and precision (voxel, 6), which float32 holds better than its inverse."""
+
+    mean: NDArray[np.float32]
+    precision: NDArray[np.float32]
 
 
 class Sites(NamedTuple):
@@ -44,7 +62,7 @@ class Sites(NamedTuple):
     told : (voxel,) log ∫ site × population
     """
 
-    own: Beliefs
+    own: Measured
     with_population: Beliefs
     told: NDArray[np.float32]
 
@@ -59,12 +77,13 @@ class Population(NamedTuple):
 
 def empty_beliefs(n: int) -> Beliefs:
     """Beliefs of n voxels, all NaN."""
-    return Beliefs(np.full((n, 3), np.nan, np.float32), np.full((n, 6), np.nan, np.float32))
+    return Beliefs(*(np.full((n, k), np.nan, np.float32) for k in (3, 6, 6)))
 
 
 def empty_sites(n: int) -> Sites:
     """Sites of n voxels, all NaN."""
-    return Sites(empty_beliefs(n), empty_beliefs(n), np.full(n, np.nan, np.float32))
+    own = Measured(*(np.full((n, k), np.nan, np.float32) for k in (3, 6)))
+    return Sites(own, empty_beliefs(n), np.full(n, np.nan, np.float32))
 
 
 def population_of(prior: Prior) -> Population:
@@ -104,10 +123,28 @@ def _moments(t, logs):
 
 
 @njit(**JIT)
-def _put(beliefs, v, x, y, z, covariance):
-    beliefs.mean[v, 0], beliefs.mean[v, 1], beliefs.mean[v, 2] = x, y, z
+def _put(mean, square, v, x, y, z, values):
+    mean[v, 0], mean[v, 1], mean[v, 2] = x, y, z
     for k in range(6):
-        beliefs.covariance[v, k] = covariance[k]
+        square[v, k] = values[k]
+
+
+@njit(**JIT)
+def six(row):
+    """Six numbers of an array as a tuple of float64."""
+    return float(row[0]), float(row[1]), float(row[2]), float(row[3]), float(row[4]), float(row[5])
+
+
+@njit(**JIT)
+def _not_far(precision, base, h0, h1, h2):
+    """Where a site lies whose precision times mean is (h0, h1, h2): precision⁻¹ h, or as near to that as `FARTHEST` allows."""
+    pull = 0.0
+    while True:
+        a, b, c = along(inverse(plus(precision, scaled_by(base, pull)))[0], h0, h1, h2)
+        x, y, z = along(base, a, b, c)
+        if not a * x + b * y + c * z > FARTHEST * FARTHEST:
+            return a, b, c
+        pull = max(2.0 * pull, 1e-3)
 
 
 @njit(**JIT)
@@ -125,29 +162,25 @@ def _put_site(t, log_ratio, density, own, v):
     mx, my, mz, tilted = _moments(t, logs)
     mx, my, mz = mx - x, my - y, mz - z
     precision = definite(plus(inverse(tilted)[0], scaled_by(base, -1.0)), LEAST)
-    site, _ = inverse(precision)
     h0, h1, h2 = along(plus(precision, base), mx, my, mz)
-    a, b, c = along(site, h0, h1, h2)
-    _put(own, v, x + a, y + b, z + c, site)
+    a, b, c = _not_far(precision, base, h0, h1, h2)
+    _put(own.mean, own.precision, v, x + a, y + b, z + c, precision)
 
 
 @njit(**JIT)
 def _meet_population(sites, v, population, logs, trial):
     """Site × population of the voxel v; scratch: logs (c,), trial (c, 9)."""
-    own = sites.own.covariance[v]
-    c = (float(own[0]), float(own[1]), float(own[2]), float(own[3]), float(own[4]), float(own[5]))
+    p = six(sites.own.precision[v])
     s0, s1, s2 = float(sites.own.mean[v, 0]), float(sites.own.mean[v, 1]), float(sites.own.mean[v, 2])
     for k in range(len(logs)):
         mean, a = population.mean[k], population.covariance[k]
-        log_density, step, rest = evidence(
-            (a[0], a[1], a[2], a[3], a[4], a[5]), c, s0 - mean[0], s1 - mean[1], s2 - mean[2]
-        )
+        log_density, step, rest = evidence(six(a), p, s0 - mean[0], s1 - mean[1], s2 - mean[2])
         logs[k] = population.log_weight[k] + log_density
         trial[k, 0], trial[k, 1], trial[k, 2] = mean[0] + step[0], mean[1] + step[1], mean[2] + step[2]
         trial[k, 3], trial[k, 4], trial[k, 5], trial[k, 6], trial[k, 7], trial[k, 8] = rest
     told, x, y, z, covariance = collapse(logs, trial, len(logs))
     sites.told[v] = told
-    _put(sites.with_population, v, x, y, z, covariance)
+    _put(sites.with_population.mean, sites.with_population.covariance, v, x, y, z, covariance)
 
 
 @njit(**JIT)
@@ -217,4 +250,4 @@ def sites_kernel(start, stop, first, signals, scale, problem, kept, population, 
         _meet_population(sites, first + v, population, logs, trial)
 
 
-__all__ += ["collapse"]
+__all__ += ["collapse", "six"]

@@ -5,6 +5,9 @@ neighbours, which one is not known: near ones are likelier (`weights`, one per d
 where the neighbour's own belief is, give or take `apart`, the covariance between neighbours of a kind. Across an edge the
 neighbours of the other kind explain a voxel's signal badly, and so count for nothing there: edges stand of themselves.
 
+A belief is lent to others with `COUNTED` times the precision of the voxel's own site added: its other neighbours, who mostly say the
+same, are not in the sum of any one component. Where signals tell nothing, nothing is added, and beliefs never shrink of themselves.
+
 A sweep meets this prior with each voxel's site (`sites`) and writes new beliefs beside the old ones, so that no order of the
 voxels matters. From beliefs of the first sweep, in which no voxel has seen itself through others, expectation and
 maximisation (EM) learns `alone`, `weights` and `apart`. Later sweeps carry what is known further.
@@ -21,18 +24,16 @@ from ivimsc.compiling import JIT, KERNEL
 from ivimsc.device.launch import Launch, run_blocks
 from ivimsc.methods.bayes.spatial.gaussians import evidence, inverse, plus, product, sandwich, scaled_by
 from ivimsc.methods.bayes.spatial.neighbourhood import Neighbourhood, number_at
-from ivimsc.methods.bayes.spatial.sites import Beliefs, Sites, collapse, empty_beliefs
+from ivimsc.methods.bayes.spatial.sites import Beliefs, Sites, collapse, empty_beliefs, six
 
-__all__ = ["SHARPER", "Coupling", "learn_coupling", "neighbour", "open_weights", "sweep"]
+__all__ = ["COUNTED", "Coupling", "learn_coupling", "neighbour", "open_weights", "sweep"]
 
 BLOCK = 64  # voxels whose sums are made together: fixed, so that threads cannot change the order of a sum
 SAMPLED = 512  # most blocks that tell the coupling
 STEPS = 8  # of EM
 FIRST_APART = 0.09 * np.array([0.15**2, 0.0, 0.0, 0.04**2, 0.0, 0.1**2])  # of EM: a third of the spread within a tissue
 FIRST_ALONE, NEVER, ALWAYS = 0.05, 1e-3, 0.999
-SHARPER = (
-    0.8  # covariance of a neighbour's belief, as a prior for others, over what it is: several neighbours say the same
-)
+COUNTED = 1.5  # sites of others that stand behind a belief when it is lent: chosen so that intervals hold the truth (docs/spatial.md)
 ALONE, VOXELS, GAIN, SHARED = (
     0,
     1,
@@ -50,22 +51,27 @@ class Coupling(NamedTuple):
     alone : probability that a voxel is like none of its neighbours
     weights : (ring,) of neighbours at each distance, the largest 1
     apart : (6,) covariance between neighbours of a kind, as in `gaussians`
-    sharper : factor of the covariance of a neighbour's belief
     """
 
     alone: float
     weights: NDArray[np.float64]
     apart: NDArray[np.float64]
-    sharper: float
 
 
 @njit(**JIT)
 def neighbour(beliefs, u, coupling):
     """Covariance of the component that the voxel u lends to a neighbour's prior."""
-    a, q, s = beliefs.covariance[u], coupling.apart, coupling.sharper
-    return (
-        s * a[0] + q[0], s * a[1] + q[1], s * a[2] + q[2], s * a[3] + q[3], s * a[4] + q[4], s * a[5] + q[5],
-    )  # fmt: skip
+    return plus(six(beliefs.lent[u]), six(coupling.apart))
+
+
+@njit(**KERNEL)
+def _lend(start, stop, own, beliefs, counted):
+    """Fill `lent` of the voxels start..stop; own: their sites."""
+    for v in range(start, stop):
+        known, _ = inverse(six(beliefs.covariance[v]))
+        lent, _ = inverse(plus(known, scaled_by(six(own.precision[v]), counted)))
+        for k in range(6):
+            beliefs.lent[v, k] = lent[k]
 
 
 @njit(**JIT)
@@ -85,8 +91,7 @@ def open_weights(hood, v, coupling, numbers, ring):
 def _meet(v, hood, sites, old, coupling, scratch):
     """All components of v's prior meet its site: logs of the weights, and moments, into the scratch; how many neighbours."""
     numbers, ring, logs, trial = scratch
-    own = sites.own.covariance[v]
-    c = (float(own[0]), float(own[1]), float(own[2]), float(own[3]), float(own[4]), float(own[5]))
+    p = six(sites.own.precision[v])
     s0, s1, s2 = float(sites.own.mean[v, 0]), float(sites.own.mean[v, 1]), float(sites.own.mean[v, 2])
     n, total = open_weights(hood, v, coupling, numbers, ring)
     if not total > 0.0:
@@ -94,7 +99,7 @@ def _meet(v, hood, sites, old, coupling, scratch):
     for k in range(n):
         u = numbers[k]
         m0, m1, m2 = float(old.mean[u, 0]), float(old.mean[u, 1]), float(old.mean[u, 2])
-        log_density, step, rest = evidence(neighbour(old, u, coupling), c, s0 - m0, s1 - m1, s2 - m2)
+        log_density, step, rest = evidence(neighbour(old, u, coupling), p, s0 - m0, s1 - m1, s2 - m2)
         logs[k] = log_density + math.log((1.0 - coupling.alone) * coupling.weights[ring[k]] / total + 1e-300)
         trial[k, 0], trial[k, 1], trial[k, 2] = m0 + step[0], m1 + step[1], m2 + step[2]
         trial[k, 3], trial[k, 4], trial[k, 5], trial[k, 6], trial[k, 7], trial[k, 8] = rest
@@ -130,8 +135,7 @@ def _sweep(start, stop, hood, sites, old, coupling, new):
 @njit(**JIT)
 def _difference(v, u, k, old, coupling, trial):
     """Covariance between v and its neighbour u about zero, expected from what is known if they are alike."""
-    q = coupling.apart
-    apart = (q[0], q[1], q[2], q[3], q[4], q[5])
+    apart = six(coupling.apart)
     a, _ = inverse(neighbour(old, u, coupling))
     g = product(apart, a)
     x, y, z = trial[k, 0] - old.mean[u, 0], trial[k, 1] - old.mean[u, 1], trial[k, 2] - old.mean[u, 2]
@@ -139,8 +143,7 @@ def _difference(v, u, k, old, coupling, trial):
         trial[k, 3] + x * x, trial[k, 4] + x * y, trial[k, 5] + x * z, trial[k, 6] + y * y, trial[k, 7] + y * z, trial[k, 8] + z * z,
     )  # fmt: skip
     rest = (1.0 - g[0], -g[1], -g[2], -g[3], 1.0 - g[4], -g[5], -g[6], -g[7], 1.0 - g[8])
-    belief = plus(neighbour(old, u, coupling), scaled_by(apart, -1.0))
-    own = plus(sandwich(rest, apart), sandwich(g, belief))  # apart - apart a apart, kept positive
+    own = plus(sandwich(rest, apart), sandwich(g, six(old.lent[u])))  # apart - apart a apart, kept positive
     return plus(own, sandwich(g, second))
 
 
@@ -186,8 +189,9 @@ def learn_coupling(hood: Neighbourhood, sites: Sites, launch: Launch) -> Learnt:
     n, n_ring = len(hood.places), len(hood.distances)
     blocks = -(-n // BLOCK)
     starts = np.unique(np.linspace(0, blocks - 1, min(blocks, SAMPLED)).astype(np.int64)) * BLOCK
-    coupling = Coupling(FIRST_ALONE, np.ones(n_ring), FIRST_APART.copy(), SHARPER)
+    coupling = Coupling(FIRST_ALONE, np.ones(n_ring), FIRST_APART.copy())
     gain, voxels = 0.0, 0.0
+    run_blocks(launch, _lend, n, sites.own, sites.with_population, COUNTED)
     for _ in range(STEPS):
         sums, rings = np.zeros((len(starts), PAIRS.stop)), np.zeros((len(starts), n_ring, 2))
         run_blocks(
@@ -201,7 +205,7 @@ def learn_coupling(hood: Neighbourhood, sites: Sites, launch: Launch) -> Learnt:
         weights = ring[:, 0] / np.maximum(ring[:, 1], 1e-12)
         apart = total[PAIRS] / total[SHARED] if total[SHARED] > 1 else coupling.apart
         alone = float(np.clip(total[ALONE] / voxels, NEVER, ALWAYS))
-        coupling = Coupling(alone, weights / max(weights.max(), 1e-12), apart, SHARPER)
+        coupling = Coupling(alone, weights / max(weights.max(), 1e-12), apart)
     if not gain > 0:
         coupling = coupling._replace(alone=1.0)
     return Learnt(coupling, float(gain), int(voxels))
@@ -213,5 +217,6 @@ def sweep(hood: Neighbourhood, sites: Sites, coupling: Coupling, sweeps: int, la
     new = empty_beliefs(len(hood.places))
     for k in range(sweeps):
         run_blocks(launch, _sweep, len(hood.places), hood, sites, old, coupling, new, block=1024)
+        run_blocks(launch, _lend, len(hood.places), sites.own, new, COUNTED)
         old, new = new, (empty_beliefs(len(hood.places)) if k == 0 else old)
     return old
