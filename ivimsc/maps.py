@@ -117,6 +117,12 @@ class _InMemory:
     def dtype_of(self, key: str) -> np.dtype:
         return np.dtype(np.uint8 if self._volumes[key].dtype == np.uint8 else np.float32)
 
+    def places(self, run: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """As those of a store (`Store.places`)."""
+        for start in range(0, len(self.index), run):
+            here = tuple(self.index[start : start + run].T)
+            yield start, np.ravel_multi_index(here, self.geometry.shape, order="F")
+
     def read_field(self, key: str, start: int, stop: int) -> NDArray:
         return self._volumes[key][tuple(self.index[start:stop].T)]
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from ivimsc.estimates import FIELDS, Estimates
 
-ABOUT = {"spectrum", "notes", "method", "bvalues", "options"}  # of the fit, not of its voxels
+ABOUT = {"spectrum", "spread", "notes", "method", "bvalues", "options"}  # of the fit, not of its voxels
 VALUES = {field.code: np.arange(6) + 10 * k for k, field in enumerate(FIELDS[:8])}
 
 

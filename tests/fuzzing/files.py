@@ -268,6 +268,6 @@ KINDS = {
     "bvec": Kind(_text("a.bvec", "0 1 0 0 1\n0 0 1 0 0\n0 0 0 1 0\n"), judge_bvec, text=True),
     "volumes": Kind(_text("a.txt", "0-99, 150\n200 # one\n300-305\n"), judge_volumes, text=True),
     "curves": Kind(
-        _text("a.csv", "name,0,50,100,800\nliver,1.0,0.8,0.7,0.3\nkidney,2,1.5,1.2,nan\n"), judge_curves, text=True
+        _text("a.csv", "name,0,50,100,800\nliver,1.0,0.8,0.7,0.3\nkidney,2,1.5,1.2,0.6\n"), judge_curves, text=True
     ),
 }

@@ -210,7 +210,7 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
     else:
         draws = empirical_draws(noise, theta, options.seed)
     shifts = SHIFTS if len(voxels) > FEW else SOON
-    points = options.points // 2 if spatial else options.points  # they begin where they are wanted: half of them do
+    points = options.points // 4 if spatial else options.points  # they begin where they are wanted
     proposal = make_proposal(points, options.seed + 1, shifts)
     problem = Problem(
         noise,

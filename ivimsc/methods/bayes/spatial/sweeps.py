@@ -32,6 +32,7 @@ BLOCK = 64  # voxels whose sums are made together: fixed, so that threads cannot
 SAMPLED = 512  # most blocks that tell the coupling
 STEPS = 8  # of EM
 FIRST_APART = 0.09 * np.array([0.15**2, 0.0, 0.0, 0.04**2, 0.0, 0.1**2])  # of EM: a third of the spread within a tissue
+WORTH = 0.02  # log evidence that a voxel must gain by neighbours over voxels from anywhere
 FIRST_ALONE, NEVER, ALWAYS = 0.05, 1e-3, 0.999
 COUNTED = 1.5  # sites of others that stand behind a belief when it is lent: chosen so that intervals hold the truth (docs/spatial.md)
 ALONE, VOXELS, GAIN, SHARED = (
@@ -182,21 +183,37 @@ class Learnt(NamedTuple):
 
 
 def learn_coupling(hood: Neighbourhood, sites: Sites, launch: Launch) -> Learnt:
-    """EM for the coupling, on blocks of voxels spread over the data set.
+    """The coupling, and whether it is one of places.
 
-    `alone` is 1, so that the prior is the population, where neighbours explain the voxels no better than that.
+    Any other voxels, neighbours or not, can explain a voxel better than the population does, where the population was not
+    learnt well. So the same is learnt with each neighbour exchanged for a voxel from anywhere. Where neighbours do not gain
+    more than these, `alone` is 1: the prior is the population.
     """
-    n, n_ring = len(hood.places), len(hood.distances)
-    blocks = -(-n // BLOCK)
+    run_blocks(launch, _lend, len(hood.places), sites.own, sites.with_population, COUNTED)
+    learnt = _maximise(hood, sites, launch)
+    strangers = _maximise(_strangers(hood), sites, launch)
+    if not learnt.gain > max(strangers.gain, 0.0) + WORTH:
+        learnt = learnt._replace(coupling=learnt.coupling._replace(alone=1.0))
+    return learnt
+
+
+def _strangers(hood: Neighbourhood) -> Neighbourhood:
+    """The neighbourhood with the voxels in other places, as chance has it."""
+    there = hood.numbers >= 0
+    numbers = hood.numbers.copy()
+    numbers[there] = np.random.Generator(np.random.Philox(0)).permutation(numbers[there])
+    return hood._replace(numbers=numbers)
+
+
+def _maximise(hood: Neighbourhood, sites: Sites, launch: Launch) -> Learnt:
+    """EM for the coupling, on blocks of voxels spread over the data set."""
+    n_ring, blocks = len(hood.distances), -(-len(hood.places) // BLOCK)
     starts = np.unique(np.linspace(0, blocks - 1, min(blocks, SAMPLED)).astype(np.int64)) * BLOCK
-    coupling = Coupling(FIRST_ALONE, np.ones(n_ring), FIRST_APART.copy())
-    gain, voxels = 0.0, 0.0
-    run_blocks(launch, _lend, n, sites.own, sites.with_population, COUNTED)
+    coupling, gain, voxels = Coupling(FIRST_ALONE, np.ones(n_ring), FIRST_APART.copy()), 0.0, 0.0
+    arguments = (starts, hood, sites, sites.with_population)
     for _ in range(STEPS):
         sums, rings = np.zeros((len(starts), PAIRS.stop)), np.zeros((len(starts), n_ring, 2))
-        run_blocks(
-            launch, _expect, len(starts), starts, hood, sites, sites.with_population, coupling, sums, rings, block=1
-        )
+        run_blocks(launch, _expect, len(starts), *arguments, coupling, sums, rings, block=1)
         total, ring = sums.sum(0), rings.sum(0)
         voxels = total[VOXELS]
         if not voxels:
@@ -206,8 +223,6 @@ def learn_coupling(hood: Neighbourhood, sites: Sites, launch: Launch) -> Learnt:
         apart = total[PAIRS] / total[SHARED] if total[SHARED] > 1 else coupling.apart
         alone = float(np.clip(total[ALONE] / voxels, NEVER, ALWAYS))
         coupling = Coupling(alone, weights / max(weights.max(), 1e-12), apart)
-    if not gain > 0:
-        coupling = coupling._replace(alone=1.0)
     return Learnt(coupling, float(gain), int(voxels))
 
 
