@@ -27,7 +27,7 @@ def test_each_voxel_is_fitted_with_its_own_noise(method, options):
     options = {k: v for k, v in options.items() if v is not None}
     e = ivimsc.fit_signals(y, TEN, method, sigma=SIGMA, **options)
     for v in (0, 150, 399):
-        alone = ivimsc.fit_signals(y[v : v + 1], TEN, method, sigma=float(SIGMA[v]), **options)
+        alone = ivimsc.fit_signals(y[: v + 1], TEN, method, sigma=float(SIGMA[v]), **options)
         for key, value in alone.items():
             if key not in (
                 "ess",
@@ -37,8 +37,8 @@ def test_each_voxel_is_fitted_with_its_own_noise(method, options):
                 "dstarmap",
             ):  # signals over their noise are rounded elsewhere
                 many = dict(e.items())[key][v]
-                tolerance = {"bayes": 0.05}.get(method, 3e-3)  # draws are numbered by voxel
-                np.testing.assert_allclose(many, value[0], rtol=tolerance, atol=1e-6, err_msg=key)
+                tolerance = 0.02 if method == "bayes" else 3e-3  # rounding may end its rounds of draws one earlier
+                np.testing.assert_allclose(many, value[v], rtol=tolerance, atol=1e-6, err_msg=key)
     if e.spectrum is not None:
         total = np.add.reduceat(e.spectrum.data, e.spectrum.indptr[:-1])
         np.testing.assert_allclose(total, e.S0, rtol=1e-5)
