@@ -82,7 +82,9 @@ def new_points(n, n_b):
     """Memory of n points."""
     e = np.float32
     terms = Terms(np.zeros(n, e), np.zeros(n, e), np.zeros(n, e), np.zeros(n, e))
-    return Points(np.zeros((3, n), e), np.zeros((3, n), e), np.zeros((n_b, n), e), terms, np.zeros(n, e), np.zeros(n, e))
+    return Points(
+        np.zeros((3, n), e), np.zeros((3, n), e), np.zeros((n_b, n), e), terms, np.zeros(n, e), np.zeros(n, e)
+    )
 
 
 @njit(**JIT)
