@@ -98,14 +98,23 @@ def test_kill_9_at_any_moment_loses_nothing(store, tmp_path):
     assert [p.name for p in out.iterdir()] == ["voxels_nlls.h5"]
 
 
-def test_ctrl_c_is_exit_130_and_resumable(store, tmp_path):
-    process = subprocess.Popen(command(store, tmp_path), stderr=subprocess.PIPE, text=True)
+def interrupted(store, out):
+    """Interrupt a fit after its first chunk: the exit code, and what it wrote on stderr after that."""
+    process = subprocess.Popen(command(store, out), stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if line.startswith("fit nlls") and not line.startswith("fit nlls: 0 "):
             process.send_signal(signal.SIGINT)
             break
-    rest = process.stderr.read()
-    assert process.wait() == 130
+    return process.stderr.read(), process.wait()
+
+
+def test_ctrl_c_is_exit_130_and_resumable(store, tmp_path):
+    for _ in range(10):  # on a busy machine the fit may end before the signal reaches it
+        rest, code = interrupted(store, tmp_path)
+        if code != 0:
+            break
+        (tmp_path / "voxels_nlls.h5").unlink()
+    assert code == 130
     assert "--resume" in rest and "Traceback" not in rest
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".h5"] == []
     without = subprocess.run(command(store, tmp_path), capture_output=True, text=True)

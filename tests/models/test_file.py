@@ -136,7 +136,7 @@ def test_another_model_of_the_same_name_is_not_resumed(tmp_path):
     other = mlp()
     other.arrays["bias0"][1] = 2
     write_model(path, other, force=True)
-    with pytest.raises(InputError, match="another fit"):
+    with pytest.raises(InputError, match="model_sha256"):
         fit_file(FitJob(tmp_path / "v.h5", "mlp", tmp_path, resume=True, **job))
 
 

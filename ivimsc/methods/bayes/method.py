@@ -210,8 +210,7 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
     else:
         draws = empirical_draws(noise, theta, options.seed)
     shifts = SHIFTS if len(voxels) > FEW else SOON
-    points = options.points // 4 if spatial else options.points  # they begin where they are wanted
-    proposal = make_proposal(points, options.seed + 1, shifts)
+    proposal = make_proposal(options.points, options.seed + 1, shifts)
     problem = Problem(
         noise,
         prior,
@@ -221,9 +220,11 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
     )
     if spatial:
         field = learn_field(voxels, noise, prior, options.seed, launch)
-        return SpatialFitter(
-            problem, field, launch, [*notes, *field.notes, *_notes_on_s0(voxels.bvalues, options)], weights
-        )
+        notes += field.notes
+        if field.coupling.alone < 1:  # else the fit is voxelwise, to the byte
+            fewer = make_proposal(options.points // 4, options.seed + 1, shifts)  # they begin where they are wanted
+            problem = problem._replace(proposal=fewer)
+            return SpatialFitter(problem, field, launch, [*notes, *_notes_on_s0(voxels.bvalues, options)], weights)
     fitter = Fitter(problem, launch, [*notes, *_notes_on_s0(voxels.bvalues, options)], weights)
     if sigma > 0 and not isinstance(options.sigma, str):
         _check_reach(fitter, sample, options)

@@ -33,7 +33,7 @@ from ivimsc.numerics.scaling import scales
 __all__ = ["CLIMBS", "HALVINGS", "OUTSIDE", "SHRINK", "Kept", "climb", "evaluate", "first_look", "kept_points_kernel",
            "local_rounds", "new_points", "new_scratch", "posterior_kernel", "posteriors"]  # fmt: skip
 
-ZERO, ONE, OUTSIDE = np.float32(0), np.float32(1), np.float32(-1e29)  # the last: beyond the limits of a prior
+ZERO, ONE, OUTSIDE = np.float32(0), np.float32(1), np.float32(-1e29)  # OUTSIDE the limits of a prior
 HALVINGS = 12  # of the exponent, when too few draws carry weight
 SHRINK = np.float32(0.45)  # of the search for the maximum, per round
 CLIMBS = 7  # 0.45^7 = 0.004 posterior SD
@@ -187,10 +187,7 @@ def first_look(y, noise, problem, scratch, found, target, below):
 
 @njit(**JIT)
 def local_rounds(y, number, noise, problem, scratch, found, target, below):
-    """The local rounds, from the proposal in the state on: the best of them into found, below and the state.
-
-    Returns where the last one's points began.
-    """
+    """Local rounds from the proposal in the state: the best into found, below, state; returns where the last one's points began."""
     proposal, limits, points, state = problem.proposal, problem.sampling, scratch.local, scratch.state
     log_w, density = points.terms.log_w, points.density
     ess, start = ZERO, 0  # what led to the proposal is no answer: the shared draws are the same for all voxels

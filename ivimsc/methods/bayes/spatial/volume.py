@@ -1,6 +1,6 @@
 """The spatial prior of a whole volume: sites of all voxels, what the data tell of neighbours, sweeps. Done once, before the fit.
 
-The sites take most of the time. All of it is kept in memory, about 200 bytes for each voxel, and 4 for each place of the volume.
+The sites take most of the time. All of it is kept in memory, about 300 bytes for each voxel, and 4 for each place of the volume.
 """
 
 from typing import NamedTuple
