@@ -37,6 +37,12 @@ FIELDS = (
     Field("dmap", "dmap", "mm²/s", "posterior maximum of D"),
     Field("dstarmap", "dstarmap", "mm²/s", "posterior maximum of D*"),
     Field("chi2", "chi2", "1", "reduced chi-square of the residuals, where the noise is known"),
+    Field("K", "k", "1", "diffusional kurtosis of the tissue"),
+    Field("f2", "f2", "1", "fraction of the fast pool; f is then that of the intermediate one"),
+    Field("Dstar2", "dstar2", "mm²/s", "pseudo-diffusivity of the fast pool; D* is then that of the intermediate one"),
+    Field("kstd", "kstd", "1", "standard error of the kurtosis"),
+    Field("f2std", "f2std", "1", "standard error of the fraction of the fast pool"),
+    Field("dstar2std", "dstar2std", "mm²/s", "standard error of the pseudo-diffusivity of the fast pool"),
 )
 REQUIRED = ("s0", "rmse", "outcome")  # keys that every method has
 
@@ -75,6 +81,12 @@ class Estimates:
     dmap: NDArray | None = None
     dstarmap: NDArray | None = None
     chi2: NDArray | None = None
+    K: NDArray | None = None
+    f2: NDArray | None = None
+    Dstar2: NDArray | None = None
+    kstd: NDArray | None = None
+    f2std: NDArray | None = None
+    dstar2std: NDArray | None = None
     spectrum: Spectrum | None = None
     notes: tuple[str, ...] = ()
 

@@ -25,7 +25,8 @@ from ivimsc.store import EstimateStore
 
 __all__ = ["MAP_KEYS", "map_paths", "map_stem", "write_maps"]
 
-MAP_KEYS = ("s0", "f", "d", "dstar", "rmse", "outcome", "fstd", "dstd", "dstarstd", "gap")
+MAP_KEYS = ("s0", "f", "d", "dstar", "rmse", "outcome", "fstd", "dstd", "dstarstd", "gap",
+            "k", "f2", "dstar2", "kstd", "f2std", "dstar2std")  # fmt: skip
 _THREADS = 2  # maps in the making at once: two slabs in memory
 _SLAB, _RUN = 2**23, 2**20  # voxels of a volume written at once, and of a store read at once: 32 MB and 4 MB
 

@@ -7,6 +7,7 @@ import typer
 __all__ = ["register"]
 
 ERRORS = ("method", "missing", "bias", "sd", "rmse", "mse", "mse_error", "r2", "ratio")
+EVIDENCE = ("model", "fit", "parameters", "chi2", "aicc", "bic", "refused", "supported")
 AGREEMENT = ("first", "second", "missing", "difference", "sd", "lower", "upper", "r")
 
 
@@ -25,9 +26,12 @@ def compare(
     tissues: bool = typer.Option(False, "--tissues", help="Print the tables of every tissue, not of all voxels alone."),
     threads: int = typer.Option(None, help="CPU threads (default: all cores)."),
     seed: int = typer.Option(0, help="Seed of the bound's choice of voxels."),
+    sigma: float = typer.Option(
+        None, help="Noise SD of one image, for the evidence (default: as the store says, or from the residuals)."
+    ),
     force: bool = typer.Option(False, "--force", help="Overwrite earlier results."),
 ) -> int:
-    """Compare fits of one store: with the truth and the bounds, or with one another."""
+    """Compare fits of one store: with the truth and the bounds, or with one another; and which model the data support."""
     from contextlib import ExitStack
 
     from ivimsc.compare import compare as run
@@ -40,7 +44,7 @@ def compare(
         store = stack.enter_context(VoxelStore(voxels))
         opened = [stack.enter_context(EstimateStore(path)) for path in fits]
         folder = fits[0].parent if out is None else out
-        comparison = run(store, opened, launch, bound=not no_bound, seed=seed)
+        comparison = run(store, opened, launch, bound=not no_bound, seed=seed, sigma=sigma)
         written = write_comparison(store, opened, comparison, folder, voxels.stem, force)
     _show(comparison, tissues)
     print(*(f"written: {path}" for path in written), sep="\n")
@@ -56,6 +60,9 @@ def _show(comparison, tissues: bool) -> None:
     rows = comparison.rows or comparison.agreements
     names = list(dict.fromkeys(row.tissue for row in rows))
     _table([row for row in rows if tissues or row.tissue == names[0]], ERRORS if comparison.rows else AGREEMENT)
+    told = comparison.evidence_rows
+    for tissue in dict.fromkeys(row.tissue for row in told if tissues or row.tissue == told[0].tissue):
+        _evidence([row for row in told if row.tissue == tissue])
     if len(names) > 1 and not tissues:
         print(f"by tissue: --tissues, or the CSV file ({', '.join(names[1:])})")
 
@@ -81,6 +88,26 @@ def _table(rows, columns: tuple[str, ...]) -> None:
         for row in members:
             table.add_row(*(_cell(getattr(row, column)) for column in columns))
         console.print(table)
+
+
+def _evidence(rows) -> None:
+    """One table per tissue: medians over its voxels, and the share of them that supports each model."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140
+    title = (
+        f"evidence, {rows[0].tissue}, {rows[0].voxels:,} voxels (medians; shares refused by chi-square, and supporting)"
+    )
+    table = Table(title=title, title_justify="left", box=None)
+    for column in EVIDENCE:
+        table.add_column(column, justify="left" if column in ("model", "fit") else "right")
+    for row in rows:
+        cells = [_cell(getattr(row, column)) for column in EVIDENCE]
+        table.add_row(*(cells if row.parameters else [row.model, *[""] * (len(cells) - 2), cells[-1]]))
+    console.print(table)
 
 
 def _cell(value: object) -> str:

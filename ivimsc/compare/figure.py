@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ivimsc.figures import into_slice, new_figure, save
 from ivimsc.files import written_whole
-from ivimsc.physics.parameters import PARAMETERS, Parameter
+from ivimsc.physics.parameters import MORE_PARAMETERS, PARAMETERS, Parameter
 from ivimsc.voxels import Geometry
 
 __all__ = ["draw"]
@@ -51,7 +51,7 @@ def draw(found: dict[str, NDArray], other: dict[str, NDArray], names: tuple[str,
     InputError
         if the file exists (without `force`) or cannot be written
     """
-    shown = [p for p in PARAMETERS[1:] if p.key in found and p.key in other]
+    shown = [p for p in (*PARAMETERS[1:], *MORE_PARAMETERS) if p.key in found and p.key in other]
     figure, grid = new_figure(len(shown), 3, (12.5, REST + ROW * len(shown)), squeeze=False)
     slices = np.bincount(index[:, 2])
     z = int(slices.argmax()) if slices.max() > slices[len(slices) // 2] * 1.5 else len(slices) // 2

@@ -7,20 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.compare.bound import Bound, smallest_error
+from ivimsc.compare.evidence import Evidence, EvidenceRow, evidence_of, evidence_rows
 from ivimsc.compare.table import Agreement, Row, agreement_row, bound_row, error_row, write_csv
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.files import make_folder, refuse_existing
 from ivimsc.outcome import Outcome
 from ivimsc.physics.cramer_rao import cramer_rao
-from ivimsc.physics.parameters import PARAMETERS, Parameter
+from ivimsc.physics.models import MODELS, Model
+from ivimsc.physics.parameters import MORE_PARAMETERS, PARAMETERS, Parameter
 from ivimsc.physics.protocol import select_bvalues
 from ivimsc.store import EstimateStore, VoxelStore
 
 __all__ = ["Comparison", "compare", "name_fits", "write_comparison"]
 
 ALL = "all"
-SHOWN = PARAMETERS[1:]  # f, D, D*
+BOUNDED = PARAMETERS[1:]  # f, D, D*, which the smallest possible error is computed for
+SHOWN = (*BOUNDED, *MORE_PARAMETERS)
 BLOCK = 2**18  # voxels of a store read at once
 CRAMER_RAO = 20000  # voxels that the Cramér-Rao bound is averaged over
 
@@ -36,6 +39,8 @@ class Comparison:
     outcomes : method -> outcome -> share of the voxels
     speeds : method -> voxels/s, as the estimate store says
     notes : sentences for the user
+    evidence : for the models of the fits, voxel by voxel; None where fewer than two models are compared
+    evidence_rows : the same by tissue
     """
 
     rows: list[Row]
@@ -43,12 +48,19 @@ class Comparison:
     outcomes: dict[str, dict[Outcome, float]]
     speeds: dict[str, float]
     notes: list[str] = field(default_factory=list)
+    evidence: Evidence | None = None
+    evidence_rows: list[EvidenceRow] = field(default_factory=list)
 
 
 def compare(
-    voxels: VoxelStore, fits: list[EstimateStore], launch: Launch, bound: bool = True, seed: int = 0
+    voxels: VoxelStore,
+    fits: list[EstimateStore],
+    launch: Launch,
+    bound: bool = True,
+    seed: int = 0,
+    sigma: float | None = None,
 ) -> Comparison:
-    """Compare fits of one voxel store, in f, D and D* as far as the fits have them.
+    """Compare fits of one voxel store, in the parameters that they have, and in the evidence for their models.
 
     Parameters
     ----------
@@ -56,6 +68,7 @@ def compare(
     launch : where the bound is computed: CPU threads
     bound : compute the smallest possible error (needs truth and a simulated noise level)
     seed : of the bound's choice of voxels
+    sigma : noise SD of one image for the evidence [unit of the signal]; None: as the store or the residuals tell it
 
     Returns
     -------
@@ -68,12 +81,17 @@ def compare(
     """
     named = name_fits(voxels, fits)
     tissues = _tissues(voxels)
+    model = str(voxels.attrs.get("model", "biexp"))
     notes: list[str] = []
     rows: list[Row] = []
     if voxels.truth is None:
         notes.append("no truth in this store: agreement between the methods")
     else:
-        bounds = _bounds(voxels, named, launch, seed, notes) if bound else {}
+        if bound and model != "biexp":
+            notes.append(
+                f"no smallest possible error for the model {model}: the Cramér-Rao bound stands beside the methods"
+            )
+        bounds = _bounds(voxels, named, launch, seed, notes) if bound and model == "biexp" else {}
         for tissue, inside in tissues.items():
             rows += _error_rows(voxels, named, bounds, tissue, inside)
     names = list(named)
@@ -84,11 +102,14 @@ def compare(
     ]  # fmt: skip
     outcomes = {name: _shares(fit) for name, fit in named.items()}
     speeds = {name: len(fit) / fit.seconds if fit.seconds > 0 else float("nan") for name, fit in named.items()}
-    return Comparison(rows, agreements, outcomes, speeds, notes)
+    evidence = evidence_of(voxels, named, sigma)
+    by_tissue = [] if evidence is None else evidence_rows(evidence, tissues, len(voxels.bvalues))
+    notes += [] if evidence is None else evidence.notes
+    return Comparison(rows, agreements, outcomes, speeds, notes, evidence, by_tissue)
 
 
 def _common(*fits: EstimateStore) -> list[Parameter]:
-    """Those of f, D and D* that all of these fits have."""
+    """Those of f, D, D* and what models have beside them that all of these fits have."""
     return [p for p in SHOWN if all(p.key in fit.keys for fit in fits)]
 
 
@@ -187,12 +208,16 @@ def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dic
     free = {kind: bound.mean("noise_free", inside) for kind, bound in bounds.items()}
     sigma = float(voxels.attrs.get("sigma", 0.0))
     lowest = {kind: _cramer_rao(true, kind, sigma) for kind in bounds}
+    model = MODELS.get(str(voxels.attrs.get("model", "biexp"))) if sigma > 0 and not bounds else None
     rows = []
-    for i, p in enumerate(SHOWN):
-        first = next(iter(best.values()))[0][i] if best else float("nan")
-        guess = np.broadcast_to(true[p.key].mean(dtype=np.float64), true[p.key].shape)
+    for i, p in enumerate(p for p in SHOWN if p.key in true):
+        bounded = p in BOUNDED
+        first = next(iter(best.values()))[0][i] if best and bounded else float("nan")
+        guess = np.broadcast_to(np.nanmean(true[p.key], dtype=np.float64), true[p.key].shape)
         rows.append(error_row(tissue, "constant guess", p, guess, true[p.key], first))
-        for number, kind in enumerate(bounds):
+        if model is not None and p.key in model.keys:
+            rows.append(bound_row(tissue, "Cramér-Rao bound", p, _mean_bound(voxels, true, model, p.key), true[p.key], float("nan")))  # fmt: skip
+        for number, kind in enumerate(bounds if bounded else ()):
             suffix = "" if len(bounds) == 1 else f" [{number + 1}]"
             mse, error = best[kind][0][i], best[kind][1][i]
             rows.append(bound_row(tissue, f"Cramér-Rao bound{suffix}", p, lowest[kind][i], true[p.key], mse))
@@ -209,7 +234,7 @@ def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dic
                 )
             )
         for name, fit in ((name, fit) for name, fit in named.items() if p.key in fit.keys):
-            mse = best[_kind(fit)][0][i] if best else float("nan")
+            mse = best[_kind(fit)][0][i] if best and bounded else float("nan")
             rows.append(error_row(tissue, name, p, fit[p.key][where], true[p.key], mse))
     return rows
 
@@ -222,6 +247,14 @@ def _cramer_rao(true: dict[str, NDArray], kind: tuple, sigma: float) -> NDArray[
     return np.mean(cramer_rao(S0, f, D, Dstar, np.array(used), sigma, s0_known)[:, 1:] ** 2, axis=0)
 
 
+def _mean_bound(voxels: VoxelStore, true: dict[str, NDArray], model: Model, key: str) -> float:
+    """Mean over the voxels of the squared Cramér-Rao bound of one parameter of a model; inf where one voxel's is."""
+    step = max(1, len(true["d"]) // CRAMER_RAO)
+    some = {k: values[::step] for k, values in true.items()}
+    bound = model.bound(some, voxels.bvalues, float(voxels.attrs["sigma"]), voxels.weights)
+    return float(np.mean(bound[key] ** 2))
+
+
 def _shares(fit: EstimateStore) -> dict[Outcome, float]:
     counts = np.bincount(fit["outcome"], minlength=len(Outcome)) / max(len(fit), 1)
     return {outcome: float(counts[outcome]) for outcome in Outcome if counts[outcome]}
@@ -229,7 +262,7 @@ def _shares(fit: EstimateStore) -> dict[Outcome, float]:
 
 def write_comparison(voxels: VoxelStore, fits: list[EstimateStore], comparison: Comparison, out: Path, stem: str,
                      force: bool = False) -> list[Path]:  # fmt: skip
-    """Write ``<stem>_compare.csv``, ``<stem>_agreement.csv`` and a figure per fit.
+    """Write ``<stem>_compare.csv``, ``<stem>_agreement.csv``, a figure per fit, and the evidence for the models.
 
     Parameters
     ----------
@@ -249,13 +282,19 @@ def write_comparison(voxels: VoxelStore, fits: list[EstimateStore], comparison: 
         if a file exists (without `force`) or cannot be written; nothing is written then
     """
     from ivimsc.compare.figure import draw  # matplotlib is loaded only where something is drawn
+    from ivimsc.compare.support_map import support_paths, write_support
 
     named = name_fits(voxels, fits)
     names = list(named)
     against = [("truth", name) for name in names] if comparison.rows else [(names[0], name) for name in names[1:]]
-    tables = {out / f"{stem}_compare.csv": comparison.rows, out / f"{stem}_agreement.csv": comparison.agreements}
+    tables = {
+        out / f"{stem}_compare.csv": comparison.rows,
+        out / f"{stem}_agreement.csv": comparison.agreements,
+        out / f"{stem}_evidence.csv": comparison.evidence_rows,
+    }
+    maps = [] if comparison.evidence is None else support_paths(out, stem)
     figures = {out / f"{stem}_compare_{name}.png": (first, name) for first, name in against}
-    for path in (*(path for path, rows in tables.items() if rows), *figures):
+    for path in (*(path for path, rows in tables.items() if rows), *figures, *maps):
         refuse_existing(path, force)
     make_folder(out)
     written = [write_csv(rows, path, force) for path, rows in tables.items() if rows]
@@ -264,9 +303,11 @@ def write_comparison(voxels: VoxelStore, fits: list[EstimateStore], comparison: 
         other = voxels.truth if first == "truth" else _estimates(named[first])
         found = _estimates(named[name])
         written.append(draw(found, other, (first, name), index, voxels.geometry, path, force))
+    if comparison.evidence is not None:
+        written += write_support(comparison.evidence.supported, index, voxels.geometry, out, stem, force)
     return written
 
 
 def _estimates(fit: EstimateStore) -> dict[str, NDArray]:
-    """f, D and D* (voxel,) of a fit, by key, as far as it has them."""
+    """f, D, D* and so on (voxel,) of a fit, by key, as far as it has them."""
     return {p.key: fit[p.key] for p in _common(fit)}

@@ -7,7 +7,7 @@ import numpy as np
 
 from ivimsc.errors import InputError
 from ivimsc.files import told, written_together
-from ivimsc.physics.parameters import PARAMETERS
+from ivimsc.physics.parameters import BY_KEY
 from ivimsc.voxels import Voxels
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def write_nifti(
     places = tuple(voxels.index[:].T)
     maps = {f"{stem}_dwi.nii.gz": voxels.read(0, len(voxels)), f"{stem}_mask.nii.gz": np.uint8(1)}
     maps[f"{stem}_dseg.nii.gz"] = voxels.tissue
-    for parameter in PARAMETERS:
-        maps[f"{stem}_model-ivim_desc-truth_param-{parameter.key}_dwimap.nii.gz"] = voxels.truth[parameter.key]
+    for key in (key for key in BY_KEY if key in voxels.truth):
+        maps[f"{stem}_model-ivim_desc-truth_param-{key}_dwimap.nii.gz"] = voxels.truth[key]
     names = [*maps, f"{stem}_dwi.bval", f"{stem}_dseg.tsv"]
     folder = Path(folder)
     with told(folder):
