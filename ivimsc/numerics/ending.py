@@ -57,8 +57,10 @@ class Box(NamedTuple):
 
 
 def _inside(low: float, high: float) -> tuple[np.float32, np.float32]:
-    """The smallest and the largest float32 within low..high."""
+    """The smallest and the largest float32 within low..high; of one value, the float32 next to it."""
     low32, high32 = np.float32(low), np.float32(high)
+    if low == high:
+        return low32, high32
     low32 = low32 if float(low32) >= low else np.nextafter(low32, np.float32(np.inf))
     high32 = high32 if float(high32) <= high else np.nextafter(high32, np.float32(-np.inf))
     return low32, high32
