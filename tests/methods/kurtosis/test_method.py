@@ -84,7 +84,10 @@ def test_dstar_that_is_held_fixed_is_kept():
     y = MODEL.signals(truth | {"dstar": np.full(50, 0.05)}, B).astype(np.float32)
     e = run_method("kurtosis", y, B, dstar=0.05)
     assert np.all(e.Dstar == np.float32(0.05)) and e.dstarstd is None
-    np.testing.assert_allclose(e.K, truth["k"], atol=2e-3)  # float32 signals: seven digits, four of conditioning
+    inside = truth["d"] * truth["k"] * B[-1] < 2.95  # else the exponent turns up before the largest b
+    np.testing.assert_allclose(
+        e.K[inside], truth["k"][inside], atol=2e-3
+    )  # float32 signals: seven digits, four of conditioning
 
 
 @pytest.mark.parametrize(("b", "options", "says"), [
