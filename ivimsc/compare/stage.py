@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from ivimsc.compare.bound import Bound, smallest_error
 from ivimsc.compare.evidence import Evidence, EvidenceRow, evidence_of, evidence_rows
+from ivimsc.compare.lowest import mean_bound, mean_cramer_rao
 from ivimsc.compare.table import Agreement, Row, agreement_row, bound_row, error_row, write_csv
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.files import make_folder, refuse_existing
 from ivimsc.outcome import Outcome
-from ivimsc.physics.cramer_rao import cramer_rao
-from ivimsc.physics.models import MODELS, Model
+from ivimsc.physics.models import MODELS
 from ivimsc.physics.parameters import MORE_PARAMETERS, PARAMETERS, Parameter
 from ivimsc.physics.protocol import select_bvalues
 from ivimsc.store import EstimateStore, VoxelStore
@@ -25,7 +25,6 @@ ALL = "all"
 BOUNDED = PARAMETERS[1:]  # f, D, D*, which the smallest possible error is computed for
 SHOWN = (*BOUNDED, *MORE_PARAMETERS)
 BLOCK = 2**18  # voxels of a store read at once
-CRAMER_RAO = 20000  # voxels that the Cramér-Rao bound is averaged over
 
 
 @dataclass(frozen=True)
@@ -207,16 +206,17 @@ def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dic
     best = {kind: bound.mean("noisy", inside) for kind, bound in bounds.items()}
     free = {kind: bound.mean("noise_free", inside) for kind, bound in bounds.items()}
     sigma = float(voxels.attrs.get("sigma", 0.0))
-    lowest = {kind: _cramer_rao(true, kind, sigma) for kind in bounds}
+    lowest = {kind: mean_cramer_rao(true, kind, sigma) for kind in bounds}
     model = MODELS.get(str(voxels.attrs.get("model", "biexp"))) if sigma > 0 and not bounds else None
     rows = []
-    for i, p in enumerate(p for p in SHOWN if p.key in true):
+    for p in (p for p in SHOWN if p.key in true and np.isfinite(true[p.key]).any()):
         bounded = p in BOUNDED
+        i = BOUNDED.index(p) if bounded else 0
         first = next(iter(best.values()))[0][i] if best and bounded else float("nan")
         guess = np.broadcast_to(np.nanmean(true[p.key], dtype=np.float64), true[p.key].shape)
         rows.append(error_row(tissue, "constant guess", p, guess, true[p.key], first))
         if model is not None and p.key in model.keys:
-            rows.append(bound_row(tissue, "Cramér-Rao bound", p, _mean_bound(voxels, true, model, p.key), true[p.key], float("nan")))  # fmt: skip
+            rows.append(bound_row(tissue, "Cramér-Rao bound", p, mean_bound(voxels, true, model, p.key), true[p.key], float("nan")))  # fmt: skip
         for number, kind in enumerate(bounds if bounded else ()):
             suffix = "" if len(bounds) == 1 else f" [{number + 1}]"
             mse, error = best[kind][0][i], best[kind][1][i]
@@ -237,22 +237,6 @@ def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dic
             mse = best[_kind(fit)][0][i] if best and bounded else float("nan")
             rows.append(error_row(tissue, name, p, fit[p.key][where], true[p.key], mse))
     return rows
-
-
-def _cramer_rao(true: dict[str, NDArray], kind: tuple, sigma: float) -> NDArray[np.float64]:
-    """Mean over the voxels of the squared Cramér-Rao bound (3,) of f, D, D*; inf where one voxel's is."""
-    used, s0_known = kind
-    step = max(1, len(true["f"]) // CRAMER_RAO)
-    S0, f, D, Dstar = (true[key][::step] for key in ("s0", "f", "d", "dstar"))
-    return np.mean(cramer_rao(S0, f, D, Dstar, np.array(used), sigma, s0_known)[:, 1:] ** 2, axis=0)
-
-
-def _mean_bound(voxels: VoxelStore, true: dict[str, NDArray], model: Model, key: str) -> float:
-    """Mean over the voxels of the squared Cramér-Rao bound of one parameter of a model; inf where one voxel's is."""
-    step = max(1, len(true["d"]) // CRAMER_RAO)
-    some = {k: values[::step] for k, values in true.items()}
-    bound = model.bound(some, voxels.bvalues, float(voxels.attrs["sigma"]), voxels.weights)
-    return float(np.mean(bound[key] ** 2))
 
 
 def _shares(fit: EstimateStore) -> dict[Outcome, float]:

@@ -34,6 +34,14 @@ class Slopes3(NamedTuple):
 
 
 @njit(**LANE_JIT)
+def _nearer(x, c2, c1, c0):
+    """A Newton step towards the lowest root of x³ - c2 x² + c1 x - c0, from below."""
+    value = ((x - c2) * x + c1) * x - c0
+    slope = ((x + x + x) - c2 - c2) * x + c1
+    return x - min(value, ZERO) / max(slope, TINY)
+
+
+@njit(**LANE_JIT)
 def _lowest(h11, h12, h13, h22, h23, h33):
     """The lowest eigenvalue of a symmetric matrix, or a little less: Newton steps on its polynomial, from below."""
     m = (h11 + h22 + h33) * THIRD
@@ -43,11 +51,12 @@ def _lowest(h11, h12, h13, h22, h23, h33):
     c2 = h11 + h22 + h33
     c1 = h11 * h22 + h11 * h33 + h22 * h33 - off
     c0 = h11 * (h22 * h33 - h23 * h23) - h12 * (h12 * h33 - h23 * h13) + h13 * (h12 * h23 - h22 * h13)
-    for _ in range(4):
-        value = ((x - c2) * x + c1) * x - c0
-        slope = ((x + x + x) - c2 - c2) * x + c1
-        x -= min(value, ZERO) / max(slope, TINY)
-    return x
+    x = _nearer(
+        x, c2, c1, c0
+    )  # written out: a loop here would keep the loop over lanes from becoming vector instructions
+    x = _nearer(x, c2, c1, c0)
+    x = _nearer(x, c2, c1, c0)
+    return _nearer(x, c2, c1, c0)
 
 
 @njit(**LANE_JIT)

@@ -112,15 +112,20 @@ def _amplitudes(t):
         gain1, gain2, gain3 = one.a * y1 + one.c * y2, two.a * y1 + two.c * y3, three.a * y2 + three.c * y3
         first = (gain1 >= gain2) & (gain1 >= gain3)
         second = (gain2 >= gain3) & (gain2 > gain1)
-        t.a1[l] = a1 if good else (one.a if first else (two.a if second else ZERO))
-        t.a2[l] = a2 if good else (one.c if first else (ZERO if second else three.a))
-        t.a3[l] = a3 if good else (ZERO if first else (two.c if second else three.c))
-        t._m11[l] = m11 if good else (one.m11 if first else (two.m11 if second else ZERO))
-        t._m12[l] = m12 if good else (one.m12 if first else ZERO)
-        t._m13[l] = m13 if good else (two.m12 if second else ZERO)
-        t._m22[l] = m22 if good else (one.m22 if first else (ZERO if second else three.m11))
-        t._m23[l] = m23 if good else (ZERO if first | second else three.m12)
-        t._m33[l] = m33 if good else (ZERO if first else (two.m22 if second else three.m22))
+        # one choice after the other: nested ones would become branches, which keep the loop from becoming vector instructions
+        b1, b2, b3 = (two.a if second else ZERO), (ZERO if second else three.a), (two.c if second else three.c)
+        n11, n12, n13 = (two.m11 if second else ZERO), ZERO, (two.m12 if second else ZERO)
+        n22, n23, n33 = (
+            (ZERO if second else three.m11),
+            (ZERO if second else three.m12),
+            (two.m22 if second else three.m22),
+        )
+        b1, b2, b3 = (one.a if first else b1), (one.c if first else b2), (ZERO if first else b3)
+        n11, n12, n13 = (one.m11 if first else n11), (one.m12 if first else n12), (ZERO if first else n13)
+        n22, n23, n33 = (one.m22 if first else n22), (ZERO if first else n23), (ZERO if first else n33)
+        t.a1[l], t.a2[l], t.a3[l] = (a1 if good else b1), (a2 if good else b2), (a3 if good else b3)
+        t._m11[l], t._m12[l], t._m13[l] = (m11 if good else n11), (m12 if good else n12), (m13 if good else n13)
+        t._m22[l], t._m23[l], t._m33[l] = (m22 if good else n22), (m23 if good else n23), (m33 if good else n33)
 
 
 @njit(**LANE_JIT)
