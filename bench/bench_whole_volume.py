@@ -116,6 +116,7 @@ def bench_memory(record, tmp_path):
             "simulate": ("simulate", "--phantom", "uniform", "--voxels", voxels, "--out", store),
             "fit nlls": ("fit", store, "--out", tmp_path / "out", "--no-maps"),
             "nine maps": ("maps", tmp_path / "out" / f"{voxels}_nlls.h5", "--out", tmp_path / "out"),
+            "compare one fit": ("compare", store, tmp_path / "out" / f"{voxels}_nlls.h5", "--out", tmp_path / "out"),
         }
         for what, words in steps.items():
             took = run(*words)

@@ -23,13 +23,15 @@ _HOMES = {
     "simulate_signals": "ivimsc.simulate",
 }
 
-__all__ = [*_HOMES, "__version__"]
+__all__ = [*_HOMES, "__version__", "plot"]
 
 
 def __getattr__(name: str) -> Any:
     """Import public names on first use, so that ``import ivimsc`` and ``ivimsc --help`` stay light."""
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name == "plot":  # a module, loaded with matplotlib when it is asked for
+        return importlib.import_module("ivimsc.plot")
     raise AttributeError(f"module 'ivimsc' has no attribute {name!r}")
 
 

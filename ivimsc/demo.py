@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from ivimsc.estimates import Estimates
 from ivimsc.fit import FitJob, fit_file
 from ivimsc.physics.cramer_rao import cramer_rao
 from ivimsc.physics.parameters import PARAMETERS
+from ivimsc.report import ReportJob, write_report
 from ivimsc.simulate import write_phantom
 from ivimsc.store import EstimateStore, VoxelStore
 
@@ -37,7 +39,7 @@ class ErrorRow(NamedTuple):
 
 
 def run_demo(out: Path, seed: int = 0, force: bool = False, say: Callable[[str], None] = print) -> Path:
-    """Simulate the placenta phantom, fit it, and write maps, picture and table.
+    """Simulate the placenta phantom, fit it, and write maps, picture, table and report.
 
     Parameters
     ----------
@@ -58,7 +60,10 @@ def run_demo(out: Path, seed: int = 0, force: bool = False, say: Callable[[str],
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: found a file, expected a folder for the results")
     store, picture, table = out / "placenta.h5", out / "placenta.png", out / "placenta_errors.csv"
-    for path in (store, picture, table):
+    page = ReportJob(
+        store, [out / f"placenta_{method}.h5" for method in METHODS], out / "placenta_report.html", force=force
+    )
+    for path in (store, picture, table, page.out):
         if path.exists() and not force:
             raise InputError(f"{path}: found the result of an earlier demo, expected none: force=True overwrites it")
     out.mkdir(parents=True, exist_ok=True)
@@ -78,6 +83,10 @@ def run_demo(out: Path, seed: int = 0, force: bool = False, say: Callable[[str],
     _write_table(rows, table)
     _print_table(rows, say)
     say(f"maps and estimates: {out}\nerrors:             {table}\npicture:            {picture}")
+    if find_spec("bokeh") is None:
+        say("report:             not written: it needs the extra, pip install 'ivimsc[report]'")
+    else:
+        say(f"report:             {write_report(page)}")
     return picture
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.files import written_whole
-from ivimsc.models import Model, read_model
+from ivimsc.models import Layout, Model, read_model, require_layout
 from ivimsc.physics.dictionary import Dictionary
 from ivimsc.store.dictionaries import write_dictionary
 
@@ -41,6 +41,14 @@ def learned_dictionary(model: Model, unit: int | None = None) -> Dictionary:
     if model.method != "scdnn" or model.general or "phi" not in model.arrays:
         kind = "general" if model.general else model.about["options"].get("form", "")
         raise InputError(f"{model.source}: found a model of {model.method} {kind}".rstrip() + ", expected a factored scdnn for one protocol: only that has a dictionary")  # fmt: skip
+    require_layout(
+        model,
+        Layout(
+            {"phi": ("unit", "input", "atom"), "grid": ("atom",)}, dict.fromkeys(("w", "thresholds"), None), ("atom",)
+        ),
+    )
+    if len(model.arrays["phi"]) < 2:
+        raise InputError(f"{model.source}: found no unit, expected at least 1")
     phi = model.arrays["phi"].astype(np.float64)[1:]
     if unit is not None and not 1 <= unit <= len(phi):
         raise InputError(f"unit: found {unit}, expected 1 to {len(phi)}, the units of {model.source}")

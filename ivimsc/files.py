@@ -1,18 +1,30 @@
 """Files are written whole: under a temporary name beside the target, to disk, then one atomic rename.
 
-A failure at any moment leaves the target as it was, and is told in one line.
+A failure at any moment leaves the target as it was, and is told in one line. The temporary file ``.NAME.tmp`` is new, is never
+reached through a link, and is locked while its process lives. So two processes do not write one target, and what a killed
+one leaves is removed by the next.
 """
 
 import errno
 import os
-import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from ivimsc.errors import InputError, IvimscError
+from ivimsc.locks import Claim, claim, claim_new, no_links
 
-__all__ = ["FailSafeFile", "make_folder", "refuse_existing", "sync", "told", "written_together", "written_whole"]
+__all__ = [
+    "FailSafeFile",
+    "alone",
+    "make_folder",
+    "refuse_existing",
+    "remove_left",
+    "sync",
+    "told",
+    "written_together",
+    "written_whole",
+]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -60,7 +72,7 @@ def refuse_existing(path: Path, force: bool) -> None:
     with told(path):
         if path.is_dir():
             raise InputError(f"{path}: found a folder, expected the name of a file to write")
-        if not force and path.exists():
+        if not force and os.path.lexists(path):
             raise InputError(f"{path}: found an existing file, expected a new name, or force=True to replace it")
 
 
@@ -80,6 +92,37 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def remove_left(path: Path) -> None:
+    """Remove the temporary file of `path` that a killed process left, if there is one.
+
+    Raises
+    ------
+    InputError
+        if a living process writes it
+    """
+    left = path.with_name(f".{path.name}.tmp")
+    if os.path.lexists(left):
+        with told(path):
+            claim_new(left, path).remove()
+
+
+@contextmanager
+def alone(path: Path, target: Path) -> Iterator[None]:
+    """Hold the lock file `path` while `target` is made; use as a context manager. The file is removed at the end.
+
+    Raises
+    ------
+    InputError
+        if another process holds it, if it is a link, and if it cannot be made
+    """
+    with told(path):
+        lock = claim(path, target, unfinished=True)
+    try:
+        yield
+    finally:
+        lock.remove()
 
 
 def sync(path: Path) -> None:
@@ -102,30 +145,61 @@ def written_together(paths: Sequence[Path], force: bool = False) -> Iterator[lis
 
     Yields
     ------
-    temporary names beside them, renamed to `paths` when the block ends well, and removed when it does not
+    temporary names beside them, empty files; renamed to `paths` when the block ends well, and removed when it does not
 
     Raises
     ------
     InputError
-        if a path exists and `force` is not given (before anything is written), or cannot be written
+        if a path exists and `force` is not given (before anything is written, and again at the end), if another process
+        writes it, or if it cannot be written
     IvimscError
         if the disk is full
     """
     for path in paths:
         refuse_existing(path, force)
-    token = f"{os.getpid()}-{secrets.token_hex(3)}"
-    temporary = [path.with_name(f".{path.name}.{token}.tmp") for path in paths]
+    made: list[Claim] = []
     try:
         with told(paths[0].parent if len(paths) > 1 else paths[0]):
-            yield temporary
-            for name in temporary:
-                sync(name)
-            for name, path in zip(temporary, paths, strict=True):
-                os.replace(name, path)
+            for path in paths:
+                made.append(claim_new(path.with_name(f".{path.name}.tmp"), path))
+            for path in paths:  # another process may have ended its work since the first look
+                refuse_existing(path, force)
+            yield [claim.path for claim in made]
+            for claim in made:
+                sync(claim.path)
+            _into_place([claim.path for claim in made], paths, force)
     finally:
-        for name in temporary:
-            with suppress(FileNotFoundError, NotADirectoryError):  # never made: the first error is the one to tell
-                name.unlink()
+        for claim in made:
+            claim.remove()  # a file that has its final name already is only freed
+
+
+def _into_place(temporary: Sequence[Path], paths: Sequence[Path], force: bool) -> None:
+    """Give the files their names; without `force` none of them takes the place of a file, and all get theirs or none."""
+    placed: list[Path] = []
+    try:
+        for name, path in zip(temporary, paths, strict=True):
+            if force or not _linked(name, path):
+                refuse_existing(path, force)
+                os.replace(name, path)
+            placed.append(path)
+    except BaseException:
+        for path in placed if not force else ():
+            path.unlink()
+        raise
+
+
+def _linked(name: Path, path: Path) -> bool:
+    """Give a file its name `path` too, which must be free; False on a file system without hard links."""
+    try:
+        os.link(name, path)
+    except FileExistsError:
+        refuse_existing(path, force=False)
+        raise
+    except OSError as error:
+        if error.errno in _FULL | {errno.EIO, errno.ENOENT}:
+            raise
+        return False
+    return True
 
 
 @contextmanager
@@ -146,14 +220,14 @@ def written_whole(path: str | Path, force: bool = False) -> Iterator[Path]:
 
 
 class FailSafeFile:
-    """A new file for libraries that do not survive a failed write: it keeps the error and pretends that all is well.
+    """An empty file for libraries that do not survive a failed write: it keeps the error and pretends that all is well.
 
     After a failed write HDF5 crashes the process when it ends, even though Python saw and handled the error. So the
     error is kept here, later writes go nowhere, and `check` raises it once HDF5 is out of the way.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "x+b", buffering=0)  # noqa: SIM115, closed by close()
+        self._file = open(path, "w+b", buffering=0, opener=no_links)  # noqa: SIM115, closed by close()
         self._error: BaseException | None = None
 
     def check(self) -> None:

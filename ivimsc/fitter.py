@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,10 +42,16 @@ class Fitter:
     notes : what was chosen, for the user; it is printed, and kept in the estimate store
     dictionary : the dictionary behind `Estimates.spectrum`, with its grids ``D`` and ``Dstar``, where there is one
     identity : what tells this fit from another of the same options, such as the checksum of a model
+    columns : (b,) places of the b-values that its residuals are over; None: all
+    unknowns : number of parameters of its model
+    closest : its curve is, of all curves of its model, the one closest to the signal
     """
 
     dictionary: Any | None = None
-    identity: ClassVar[Mapping[str, str]] = {}
+    identity: Mapping[str, str] = MappingProxyType({})
+    columns: NDArray[np.intp] | None = None
+    unknowns: int = 4
+    closest: ClassVar[bool] = False
 
     def __init__(self, launch: Launch, notes: list[str] | None = None) -> None:
         self.launch, self.notes = launch, [] if notes is None else notes

@@ -17,17 +17,21 @@ from numpy.typing import NDArray
 
 from ivimsc import __version__
 from ivimsc.errors import InputError
-from ivimsc.estimates import FIELDS, Field
+from ivimsc.estimates import FIELDS, Estimates, Field
 from ivimsc.files import make_folder, written_together
-from ivimsc.nifti import little_endian, volume_stream
+from ivimsc.nifti import geometry_like, little_endian, volume_stream
 from ivimsc.outcome import Outcome
+from ivimsc.physics.parameters import BY_KEY
 from ivimsc.store import EstimateStore
+from ivimsc.text import strict_json
+from ivimsc.voxels import Geometry
 
-__all__ = ["MAP_KEYS", "map_paths", "map_stem", "write_maps"]
+__all__ = ["MAP_KEYS", "map_paths", "map_stem", "map_window", "write_estimates", "write_maps"]
 
-MAP_KEYS = ("s0", "f", "d", "dstar", "rmse", "outcome", "fstd", "dstd", "dstarstd", "gap",
+MAP_KEYS = ("s0", "f", "d", "dstar", "rmse", "outcome", "fstd", "dstd", "dstarstd", "gap", "chi2",
             "k", "f2", "dstar2", "kstd", "f2std", "dstar2std")  # fmt: skip
 _THREADS = 2  # maps in the making at once: two slabs in memory
+_SAMPLED = 16  # runs of 4096 voxels that tell the range of a map
 _SLAB, _RUN = 2**23, 2**20  # voxels of a volume written at once, and of a store read at once: 32 MB and 4 MB
 
 
@@ -40,11 +44,12 @@ class _Run(NamedTuple):
 
 
 def write_maps(
-    estimates: str | Path | EstimateStore, out: str | Path, force: bool = False, stem: str | None = None
+    estimates: "str | Path | EstimateStore | _InMemory", out: str | Path, force: bool = False, stem: str | None = None
 ) -> list[Path]:
     """Write the maps of an estimate store, float32 (outcome uint8), with the affine and codes of the input.
 
-    Voxels that could not be fitted are NaN, everything outside the mask is 0.
+    Voxels that could not be fitted are NaN, everything outside the mask is 0. cal_min and cal_max are the range that figures
+    show, so that viewers open the maps in a sensible window.
 
     Parameters
     ----------
@@ -67,7 +72,7 @@ def write_maps(
         if the disk is full
     """
     with ExitStack() as stack:
-        store = estimates if isinstance(estimates, EstimateStore) else stack.enter_context(EstimateStore(estimates))
+        store = stack.enter_context(EstimateStore(estimates)) if isinstance(estimates, str | Path) else estimates
         stem = map_stem(store.path, store.method) if stem is None else stem
         fields = [field for field in FIELDS if field.key in store.keys and field.key in MAP_KEYS]
         out = Path(out)
@@ -77,9 +82,68 @@ def write_maps(
         texts = dict(zip(sidecars, (_about(field, store) for field in fields), strict=True)) | _folder(out)
         with written_together([*maps, *texts], force) as temporary:
             for path, text in zip(temporary[len(maps) :], texts.values(), strict=True):
-                path.write_text(json.dumps(text, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+                words = json.dumps(strict_json(text), indent=2, ensure_ascii=False, allow_nan=False)
+                path.write_text(words + "\n", encoding="utf-8")
             _write_volumes(store, fields, temporary[: len(maps)])
     return maps
+
+
+def write_estimates(estimates: Estimates, out: str | Path, like: Any, stem: str, force: bool = False) -> list[Path]:
+    """Write the maps of estimates in memory: see `Estimates.to_nifti`."""
+    geometry = geometry_like(like)
+    shape = estimates.outcome.shape
+    if shape + (1,) * (3 - len(shape)) != tuple(geometry.shape):
+        raise InputError(
+            f"like: found a volume of shape {tuple(geometry.shape)}, expected {shape}, that of the estimates"
+        )
+    return write_maps(_InMemory(estimates.reshape(geometry.shape), geometry), out, force, stem)
+
+
+class _InMemory:
+    """Estimates (x, y, z) in the form of an estimate store."""
+
+    version, source, source_sha256, signals_sha256, path = __version__, "", "", "", Path("estimates")
+
+    def __init__(self, estimates: Estimates, geometry: Geometry) -> None:
+        self.geometry, self.method, self.options = geometry, estimates.method or "fit", dict(estimates.options)
+        self.bvalues = np.zeros(0) if estimates.bvalues is None else estimates.bvalues
+        self.notes = list(estimates.notes)
+        self._volumes = dict(estimates.items())
+        self.keys = list(self._volumes)
+        self.index = np.argwhere(estimates.outcome != Outcome.OUTSIDE).astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def dtype_of(self, key: str) -> np.dtype:
+        return np.dtype(np.uint8 if self._volumes[key].dtype == np.uint8 else np.float32)
+
+    def read_field(self, key: str, start: int, stop: int) -> NDArray:
+        return self._volumes[key][tuple(self.index[start:stop].T)]
+
+
+def map_window(store: Any, key: str) -> tuple[float, float]:
+    """The range in which viewers are to show a map: that of figures, or from 0 to the 99th percentile of a sample.
+
+    Parameters
+    ----------
+    store : estimate store
+    key : of the map
+
+    Returns
+    -------
+    low, high in the unit of the map
+    """
+    parameter = BY_KEY.get(key)
+    if key == "outcome":
+        return 0.0, float(len(Outcome) - 1)
+    if parameter is not None and parameter.display_range is not None:
+        low, high = parameter.display_range
+        return low / parameter.display_scale, high / parameter.display_scale
+    starts = range(0, len(store), max(len(store) // _SAMPLED // 2**12 * 2**12, 2**12))
+    known = np.concatenate([store.read_field(key, start, start + 2**12) for start in starts] or [np.zeros(0)])
+    known = known[np.isfinite(known)]
+    return 0.0, float(np.percentile(known, 99)) if known.size and np.percentile(known, 99) > 0 else 1.0
 
 
 def map_paths(out: str | Path, stem: str, method: str, keys: Iterable[str] = MAP_KEYS) -> list[Path]:
@@ -126,11 +190,12 @@ def _write_volumes(store: EstimateStore, fields: list[Field], paths: list[Path])
     size = math.prod(store.geometry.shape)
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(_THREADS))
-        files = [stack.enter_context(open(path, "xb")) for path in paths]
+        files = [stack.enter_context(open(path, "wb")) for path in paths]
         types = [store.dtype_of(field.key) for field in fields]
+        windows = [map_window(store, field.key) for field in fields]
         streams = [
-            stack.enter_context(volume_stream(file, store.geometry.shape, dtype, store.geometry))
-            for file, dtype in zip(files, types, strict=True)
+            stack.enter_context(volume_stream(file, store.geometry.shape, dtype, store.geometry, window=window))
+            for file, dtype, window in zip(files, types, windows, strict=True)
         ]
         for low in range(0, size, _SLAB):
             here, n = list(_places(store, low, low + _SLAB)), min(_SLAB, size - low)
@@ -145,12 +210,7 @@ def _write_volumes(store: EstimateStore, fields: list[Field], paths: list[Path])
 
 def _places(store: EstimateStore, low: int, high: int) -> Iterator[_Run]:
     """The voxels of the store whose place in the volume is within low..high, run by run."""
-    shape = store.geometry.shape
-    for start in range(0, len(store), _RUN):
-        index = store.index[start : start + _RUN]
-        if ((index < 0) | (index >= shape)).any():
-            raise InputError(f"{store.path}: found an index outside the volume, expected all within {shape}")
-        places = np.ravel_multi_index(tuple(index.T), shape, order="F")  # in the order of the file: x fastest
+    for start, places in store.places(_RUN):
         rows = np.flatnonzero((places >= low) & (places < high))
         if len(rows):
             yield _Run(start, rows.astype(np.int32), (places[rows] - low).astype(np.int32))

@@ -5,11 +5,11 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ivimsc.errors import InputError
 
-__all__ = ["expect", "expect_positive", "option", "typed_options"]
+__all__ = ["OptionHelp", "expect", "expect_positive", "list_options", "option", "typed_options"]
 
 
 def option(default: Any, help: str) -> Any:
@@ -82,5 +82,35 @@ def _from_text(who: str, key: str, text: str, kind: Any) -> Any:
                 return choice(text)
         except (ValueError, KeyError):
             continue
+    raise InputError(f"option {key} of {who}: found {text!r}, expected {_in_words(kind)}")
+
+
+def _in_words(kind: Any) -> str:
+    """A type as users write its values: ``float``, ``A,B`` for a pair, ``int or none``."""
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     names = " or ".join("A,B" if typing.get_origin(c) is tuple else getattr(c, "__name__", str(c)) for c in kinds)
-    raise InputError(f"option {key} of {who}: found {text!r}, expected {names.replace('NoneType', 'none')}")
+    return names.replace("NoneType", "none")
+
+
+class OptionHelp(NamedTuple):
+    """An option in words: its name, what kind of value it takes, its default as ``--set`` would have it, and its help."""
+
+    name: str
+    kind: str
+    default: str
+    help: str
+
+
+def list_options(kind: type) -> list[OptionHelp]:
+    """Every option of an options dataclass, in its order."""
+    kinds = typing.get_type_hints(kind)
+    return [OptionHelp(one.name, _in_words(kinds[one.name]), _as_text(one.default), one.metadata.get("help", "")) for one in dataclasses.fields(kind)]  # fmt: skip
+
+
+def _as_text(value: Any) -> str:
+    """A value as ``--set`` takes it."""
+    if isinstance(value, tuple):
+        return ",".join(_as_text(part) for part in value)
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

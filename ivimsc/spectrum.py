@@ -1,6 +1,5 @@
 """The mean spectrum per region: amplitude against diffusivity, from the sparse coefficients of `ista`."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -8,52 +7,12 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.files import make_folder, refuse_existing, written_together
-from ivimsc.nifti import read_volume, require_same_place
-from ivimsc.store import EstimateStore, VoxelStore
+from ivimsc.regions import regions_of
+from ivimsc.store import EstimateStore
+from ivimsc.tables import fill_table
+from ivimsc.text import one_line
 
 __all__ = ["mean_spectra", "regions_of", "write_spectra"]
-
-
-def regions_of(fit: EstimateStore, labels: Path | None = None) -> dict[str, NDArray[np.bool_]]:
-    """The regions that spectra are averaged over: all voxels, then those of the labels.
-
-    Parameters
-    ----------
-    fit : estimate store
-    labels : voxel store (.h5) with tissue labels, or NIfTI volume of label numbers; 0 is no region
-
-    Returns
-    -------
-    Name of each region -> (voxel,) bool, which voxels belong to it
-
-    Raises
-    ------
-    InputError
-        where the labels do not belong to the estimates
-    """
-    inside = {"all": np.ones(len(fit), bool)}
-    if labels is None:
-        return inside
-    if labels.suffix == ".h5":
-        with VoxelStore(labels) as voxels:
-            if voxels.signals_sha256 != fit.signals_sha256:
-                raise InputError(
-                    f"{labels}: found other signals than those of {fit.path}, expected the voxels that were fitted"
-                )
-            if voxels.tissue is None:
-                raise InputError(f"{labels}: found no tissue labels, expected a labelled store")
-            names, values = voxels.tissue_names, np.asarray(voxels.tissue)
-    else:
-        volume, geometry = read_volume(labels)
-        require_same_place(labels, volume.shape, geometry, fit.path, fit.geometry)
-        values, names = volume.reshape(fit.geometry.shape)[tuple(fit.index[:].T)], {}
-        if (values != np.round(values)).any():  # NaN differs from itself
-            odd = values[values != np.round(values)][0]
-            raise InputError(f"{labels}: found the label {odd:g}, expected whole numbers")
-    for code in np.unique(values):
-        if code > 0:
-            inside[names.get(int(code), f"label {int(code)}")] = values == code
-    return inside
 
 
 def mean_spectra(fit: EstimateStore, regions: dict[str, NDArray[np.bool_]]) -> dict[str, NDArray[np.float64]]:
@@ -114,38 +73,45 @@ def write_spectra(estimates: Path, out: Path, labels: Path | None = None, force:
     for path in paths:
         refuse_existing(path, force)
     with EstimateStore(estimates) as fit:
-        spectra = mean_spectra(fit, regions_of(fit, labels))
-        dictionary = fit.dictionary
+        regions = regions_of(fit, labels)
+        spectra = mean_spectra(fit, regions)
+        dictionary, coded = fit.dictionary, np.diff(fit.spectrum.indptr) > 0
+        counts = {name: int(np.sum(inside & coded)) for name, inside in regions.items()}
     make_folder(out)
     with written_together(paths, force) as temporary:
-        with open(temporary[0], "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["part", "diffusivity [mm²/s]", *spectra])
-            rates = [("D", d) for d in dictionary.D] + [("D*", d) for d in dictionary.Dstar]
-            for k, (part, rate) in enumerate(rates):
-                writer.writerow([part, f"{rate:.6g}", *(f"{values[k]:.6g}" for values in spectra.values())])
-        _draw(spectra, dictionary.D * 1e3, dictionary.Dstar * 1e3, temporary[1])
+        rates = [("D", d) for d in dictionary.D] + [("D*", d) for d in dictionary.Dstar]
+        fill_table(temporary[0], ["part", "diffusivity [mm²/s]", *spectra],
+                   ([part, f"{rate:.6g}", *(f"{values[k]:.6g}" for values in spectra.values())] for k, (part, rate) in enumerate(rates)))  # fmt: skip
+        _draw(spectra, counts, (dictionary.D * 1e3, dictionary.Dstar * 1e3), temporary[1])
     return paths
 
 
-def _draw(spectra: dict[str, NDArray], d: NDArray, p: NDArray, path: Path) -> None:
-    """Amplitude against diffusivity, a row per region; atoms summed into 48 logarithmic bins so that grids compare."""
-    from ivimsc.figures import bare, new_figure, save  # matplotlib is loaded only where something is drawn
+def _draw(spectra: dict[str, NDArray], counts: dict[str, int], rates: tuple[NDArray, NDArray], path: Path) -> None:
+    """Amplitude against diffusivity, a row per region with its number of voxels.
 
+    Atoms are summed into 48 logarithmic bins so that grids compare.
+    """
+    from ivimsc.figures import CURVES, bare, new_figure, save  # matplotlib is loaded only where something is drawn
+
+    d, p = rates
     low = max(min(d[d > 0].min(), p.min()), 1e-2)
     edges = np.geomspace(low * 0.999, max(d.max(), p.max()) * 1.001, 49)
     figure, axes = new_figure(len(spectra), 1, (8, 1.2 + 1.5 * len(spectra)), sharex=True, squeeze=False)
     for row, (name, values) in zip(axes[:, 0], spectra.items(), strict=True):
         parts = (
-            (np.maximum(d, low), values[: len(d)], "#2a788e", "tissue (D)"),
-            (p, values[len(d) :], "#d1495b", "blood (D*)"),
+            (np.maximum(d, low), values[: len(d)], CURVES[0], "tissue (D)", ""),
+            (p, values[len(d) :], CURVES[1], "blood (D*)", "//"),
         )
-        for rates, heights, colour, label in parts:
-            row.stairs(np.histogram(rates, edges, weights=100 * heights)[0], edges, fill=True, color=colour, alpha=0.8, label=f"{label}: {100 * heights.sum():.0f} %")  # fmt: skip
+        for places, heights, colour, label, hatch in parts:
+            sums = np.histogram(places, edges, weights=100 * heights)[0]
+            row.stairs(sums, edges, fill=True, color=colour, alpha=0.75, hatch=hatch, ec="white" if hatch else colour,
+                       label=f"{label}: {100 * heights.sum():.0f} %")  # fmt: skip
         row.set_xscale("log")
+        row.set_ylim(0, None)
+        row.margins(y=0.08)
         row.set_ylabel("% of S0 per bin", fontsize=8)
-        row.set_title(name, fontsize=9, loc="left")
-        row.legend(frameon=False, fontsize=8, loc="upper right")
+        row.set_title(f"{one_line(name)}: mean of {counts[name]:,} voxels", fontsize=9, loc="left", parse_math=False)
+        row.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.97), ncols=2, borderpad=0)
         bare(row)
     axes[-1, 0].set_xlabel("D, D* [µm²/ms]")
     save(figure, path)

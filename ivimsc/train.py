@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from ivimsc import __version__
 from ivimsc.device.launch import choose_device
 from ivimsc.errors import DeviceError, InputError
-from ivimsc.files import make_folder, refuse_existing, told
+from ivimsc.files import alone, make_folder, refuse_existing, told
 from ivimsc.methods import METHODS, Method
 from ivimsc.models import Model, write_model
 from ivimsc.options import typed_options
 from ivimsc.physics.protocol import require_distinct
 from ivimsc.simulate import simulate_signals
 from ivimsc.training.data import Data
-from ivimsc.training.lock import alone
 from ivimsc.training.read import SCALES, read_stores
 
 __all__ = ["TrainJob", "TrainSummary", "read_data", "train_file"]
@@ -102,10 +101,11 @@ def train_file(
     settings = _options(job, network)
     _check_out(job)
     device = torch_device(job.device)
-    plan = _plan(job, network, settings, say)
-    plan.about["training"] |= {"stores": [Path(path).name for path in job.stores], "device": str(device)}
-    say(f"{job.name}: {_of_plan(plan)}, on {device}")
     with alone(job.lock, job.out):
+        refuse_existing(job.out, job.force)  # another training may have ended since the first look
+        plan = _plan(job, network, settings, say)
+        plan.about["training"] |= {"stores": [Path(path).name for path in job.stores], "device": str(device)}
+        say(f"{job.name}: {_of_plan(plan)}, on {device}")
         history = _train(job, plan, device, progress, say)
         arrays = {name: tensor.detach().numpy() for name, tensor in plan.network.cpu().arrays().items()}
         model = Model(job.name, arrays, plan.about | {"history": history, "ivimsc_version": __version__}, str(job.out))
@@ -167,13 +167,15 @@ def _train(job: TrainJob, plan: Any, device: Any, progress: Callable | None, say
         with told(job.checkpoint):
             job.checkpoint.unlink(missing_ok=True)
     fingerprint = json.dumps([job.name, plan.about, __version__], sort_keys=True)
-    log = event_writer(job.tensorboard)
+    with told(job.tensorboard or job.out):
+        log = event_writer(job.tensorboard)
 
     def report(done: int, total: int, values: dict[str, float]) -> None:
         say(f"epoch {done} of {total}: loss {values['train']:.5g}, validation {values['validation']:.5g}, {values['seconds']:.1f} s")  # fmt: skip
         if log:
-            for name in ("train", "validation", "rate"):
-                log.add_scalar(name, values[name], done)
+            with told(job.tensorboard):  # its files are written by a thread of its own, which tells of a full disk late
+                for name in ("train", "validation", "rate"):
+                    log.add_scalar(name, values[name], done)
         if progress:
             progress(done, total)
 
@@ -185,7 +187,8 @@ def _train(job: TrainJob, plan: Any, device: Any, progress: Callable | None, say
         return loop.train(network, plan.loss, *parts, plan.schedule, job.seed, *keep, report)
     finally:
         if log:
-            log.close()
+            with told(job.tensorboard):
+                log.close()
 
 
 def read_data(stores: Sequence[Path], bvalues: NDArray | None, supervised: bool) -> Data:

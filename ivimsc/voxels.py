@@ -158,6 +158,11 @@ class SelectedVoxels:
         """Images (b,) that the signal at each chosen b-value is the mean of."""
         return self._voxels.weights[self._columns]
 
+    @property
+    def s0_images(self) -> float:
+        """Images that the signal at b = 0 is the mean of, where it was not chosen."""
+        return 1.0 if self._zero is None else float(self._voxels.weights[self._zero])
+
     def __len__(self) -> int:
         return len(self._voxels)
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from ivimsc.estimates import FIELDS, Estimates
 
+ABOUT = {"spectrum", "notes", "method", "bvalues", "options"}  # of the fit, not of its voxels
 VALUES = {field.code: np.arange(6) + 10 * k for k, field in enumerate(FIELDS[:8])}
 
 
@@ -23,5 +24,5 @@ def test_reshaping_keeps_every_value():
 
 def test_every_field_has_a_place_in_the_table():
     """What is not in the table is neither stored nor drawn."""
-    assert {field.code for field in FIELDS} == set(Estimates.__dataclass_fields__) - {"spectrum", "notes"}
+    assert {field.code for field in FIELDS} == set(Estimates.__dataclass_fields__) - ABOUT
     assert len({field.key for field in FIELDS}) == len(FIELDS)

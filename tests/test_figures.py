@@ -10,7 +10,7 @@ import pytest
 
 from ivimsc.compare.figure import draw
 from ivimsc.estimates import Estimates
-from ivimsc.figures import into_slice, new_figure, range_of, save, sheet
+from ivimsc.figures import Slice, into_slice, new_figure, page, range_of, save, sheet
 from ivimsc.outcome import Outcome
 from ivimsc.physics.parameters import BY_KEY
 from ivimsc.voxels import Geometry
@@ -74,12 +74,12 @@ def test_what_is_saved_is_what_was_drawn(tmp_path):
 def test_a_comparison_has_a_row_for_each_parameter_that_both_have(tmp_path, keys):
     truth = {key: np.linspace(*BY_KEY[key].display_range, len(INDEX)) / BY_KEY[key].display_scale for key in ("f", "d", "dstar")}  # fmt: skip
     found = {key: truth[key] * 1.1 for key in keys}
-    path = draw(found, truth, ("truth", "mine"), INDEX, Geometry(SHAPE, np.eye(4)), tmp_path / "c.png")
+    path = draw(found, truth, ("truth", "mine"), Slice(INDEX, Geometry(SHAPE, np.eye(4))), tmp_path / "c.png")
     height, width, _ = matplotlib.image.imread(path).shape
     assert (height, width) == (int(110 * (0.25 + 3.75 * len(keys))), 1375)
 
 
-def test_a_method_without_f_and_dstar_leaves_their_panels_empty(tmp_path):
+def test_a_method_without_f_and_dstar_leaves_their_panels_empty(tmp_path, monkeypatch):
     """adc has S0 and D alone."""
     n = len(INDEX)
     truth = {"s0": np.linspace(0.1, 1, n), "f": np.full(n, 0.3), "d": np.full(n, 1e-3), "dstar": np.full(n, 0.05)}
@@ -87,11 +87,59 @@ def test_a_method_without_f_and_dstar_leaves_their_panels_empty(tmp_path):
     fields = {"S0": truth["s0"], "D": truth["d"], "rmse": np.zeros(n), "outcome": np.full(n, Outcome.CONVERGED, np.uint8)}  # fmt: skip
     some = Estimates(**dict.fromkeys(("f", "Dstar")), **fields)
     whole = Estimates(f=truth["f"], Dstar=truth["dstar"], **fields)
-    for name, estimates in (("some", some), ("whole", whole)):
-        sheet(voxels, {"method": estimates}, tmp_path / f"{name}.png", "title")
-    some, whole = (matplotlib.image.imread(tmp_path / f"{name}.png") for name in ("some", "whole"))
-    assert some.shape == whole.shape
-    row = slice(some.shape[0] // 3 + 40, some.shape[0] * 3 // 5 - 40)  # of the method
-    quarter = some.shape[1] // 4
-    filled = [np.mean(some[row, k * quarter : (k + 1) * quarter, :3] < 1) for k in range(4)]
-    assert min(filled[0], filled[2]) > 0.2 and max(filled[1], filled[3]) == 0
+    kept = []
+    monkeypatch.setattr(page, "save", lambda figure, path: kept.append(figure))
+    sheet(voxels, {"some": some, "whole": whole}, tmp_path / "x.png", "title")
+    grid = np.array(kept[0].axes[:20]).reshape(4, 5)  # truth, both methods, histograms; the last column is the outcome
+    assert [axes.axison for axes in grid[1]] == [True, False, True, False, True]
+    assert all(axes.axison for axes in grid[2])
+    assert [len(axes.images) for axes in grid[2]] == [1] * 5
+    labels = [text.get_text() for row in (1, 2) for text in grid[row, 4].get_legend().get_texts()]
+    assert labels == [f"1 converged: {n} (100.0 %)"] * 2
+    for axes in grid[3, :4]:  # no peak is cut
+        tops = [path.vertices[:, 1].max() for patch in axes.patches for path in [patch.get_path()]]
+        assert max(tops) <= axes.get_ylim()[1]
+
+
+class TestSlice:
+    """Voxels of one slice lie where they are in the patient, and around them is one pixel."""
+
+    INDEX = np.array([[2, 3, 1], [4, 3, 1], [2, 5, 1], [0, 0, 0]], np.int32)
+    VALUES = np.array([1.0, 2.0, 3.0])
+
+    def place(self, axes, z=None):
+        affine = np.eye(4)
+        affine[:3, :3] = axes
+        return Slice(self.INDEX, Geometry((8, 9, 2), affine, affine, affine, 1, 1, (1.0, 2.0, 3.0)), z)
+
+    def corners(self, place):
+        picture = place.put(self.VALUES, 0)
+        assert picture.shape == (5, 5) and np.count_nonzero(picture) == 3
+        assert not picture[[0, -1]].any() and not picture[:, [0, -1]].any()
+        return [[picture[1, 1], picture[1, 3]], [picture[3, 1], picture[3, 3]]]
+
+    def test_ras_axial_has_the_patients_right_on_the_left_and_anterior_above(self):
+        place = self.place(np.eye(3))
+        assert (place.view.left, place.view.top, place.z, place.aspect) == ("R", "A", 1, 2)
+        assert self.corners(place) == [[0, 3], [2, 1]]  # x grows to the right of the patient, y to the front
+        np.testing.assert_array_equal(place.inside, place.put(self.VALUES, 0) > 0)
+        assert "slice 2 of 2, 3 voxels" in place.label
+
+    def test_las_needs_no_turn_across(self):
+        assert self.corners(self.place(np.diag([-1.0, 1, 1]))) == [[3, 0], [1, 2]]
+
+    def test_axes_that_are_swapped_are_swapped_back(self):
+        place = self.place(np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]))  # x to the front, y to the left
+        assert (place.view.left, place.view.top, place.aspect) == ("R", "A", 0.5)
+        assert self.corners(place) == [[2, 0], [1, 3]]
+
+    def test_a_whole_slice_is_cut_as_its_voxels_are(self):
+        place = self.place(np.eye(3))
+        whole = np.zeros((8, 9))
+        whole[tuple(self.INDEX[:3, :2].T)] = self.VALUES
+        np.testing.assert_array_equal(place.cut(whole), place.put(self.VALUES, 0))
+
+    def test_without_codes_nothing_is_known_and_nothing_marked(self):
+        place = Slice(self.INDEX, Geometry((8, 9, 2), np.eye(4)))
+        assert place.view.left == place.view.top == ""
+        assert self.corners(place) == [[3, 0], [1, 2]]

@@ -3,6 +3,7 @@
 import gzip
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -137,3 +138,32 @@ def test_bvec_is_checked(tmp_path: Path, bval: Path) -> None:
         assert found in str(error.value)
     with pytest.raises(InputError, match=r"none\.bvec: No such file"):
         read_series(path, bval, bvec=tmp_path / "none.bvec")
+
+
+@pytest.mark.parametrize(("place", "content"), [
+    (108, struct.pack("<f", 2.5e9)),  # vox_offset
+    (42, struct.pack("<hhhh", 32767, 32767, 32767, 4)),  # the shape
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["bad.nii", "bad.nii.gz"])
+def test_declared_sizes_are_compared_with_the_file(tmp_path, bval, place, content, name):
+    """Before memory is taken: what Python and NumPy take meanwhile is far below what the header declares, gigabytes."""
+    path = patch(save(tmp_path / "bad.nii", series()), place, content)
+    (tmp_path / name).write_bytes(gzip.compress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes())
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=f"{name}: found .* bytes at most, expected .*: the file is truncated"):
+            read_series(tmp_path / name, bval)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+def test_files_beside_the_series_are_not_reached_through_links(tmp_path, bval):
+    """A note would tell what is in them."""
+    path = save(tmp_path / "a.nii", series())
+    (tmp_path / "secret").write_text("1 2 1 2")
+    (tmp_path / "a_te.txt").symlink_to(tmp_path / "secret")
+    assert not any("a_te.txt" in note for note in read_series(path, bval).attrs["notes"])
+    (tmp_path / "a_te.txt").unlink()
+    (tmp_path / "a_te.txt").write_text("1 2 1 2")
+    assert any("a_te.txt" in note for note in read_series(path, bval).attrs["notes"])

@@ -118,3 +118,12 @@ def test_axes_of_size_1_beyond_the_third(tmp_path: Path, bval: Path, shape: tupl
 def test_slices_of_size_1_stay(tmp_path: Path, bval: Path) -> None:
     voxels = read_series(save(tmp_path / "a.nii", series((3, 1, 1, 1, 4))), bval)
     assert voxels.geometry.shape == (3, 1, 1) and voxels.signals.shape == (3, 3)
+
+
+@pytest.mark.parametrize(("code", "taken"), [(255, 2), (-1, 0)])
+def test_a_space_that_nobody_knows(placed: Path, code: int, taken: int) -> None:
+    """A positive code counts, as in viewers; what is written from it has a code that NIfTI knows."""
+    geometry = read_volume(patch(placed, CODES, struct.pack("<h", code)))[1]
+    assert geometry.qform_code == taken and geometry.sform_code == 1
+    np.testing.assert_allclose(geometry.affine, OBLIQUE, atol=1e-5)
+    write_volume(placed.with_name("b.nii"), np.zeros(geometry.shape, np.float32), geometry)

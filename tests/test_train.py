@@ -1,6 +1,7 @@
 """Training from stores to a model file, and what is refused."""
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -9,7 +10,6 @@ import sys
 import warnings
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -24,6 +24,7 @@ from ivimsc.train import TrainJob, train_file
 from ivimsc.training.loop import Schedule
 from ivimsc.voxels import Geometry, Voxels
 from tests.conftest import FIVE, equation1
+from tests.store.makers import changed_store
 
 SIX = [0, 20, 50, 150, 300, 500]
 SMALL = {"scdnn": {"atoms": 40, "units": 2}, "mlp": {"width": 16}, "ivimnet": {"width": 8}}
@@ -137,14 +138,14 @@ class TestRefused:
 
     def test_all_voxels_bad(self, store, tmp_path):
         (tmp_path / "nan.h5").write_bytes(store.read_bytes())
-        with h5py.File(tmp_path / "nan.h5", "r+") as file:
+        with changed_store(tmp_path / "nan.h5") as file:
             file["signals"][:, 2] = np.nan
         with pytest.raises(InputError, match="nan.h5: found no voxel to learn from"):
             train_file(job(tmp_path / "nan.h5", tmp_path / "m.safetensors"))
 
     def test_no_truth(self, store, tmp_path):
         (tmp_path / "blind.h5").write_bytes(store.read_bytes())
-        with h5py.File(tmp_path / "blind.h5", "r+") as file:
+        with changed_store(tmp_path / "blind.h5") as file:
             del file["truth"]
         with pytest.raises(InputError, match="blind.h5: found a store without truth"):
             train_file(job(tmp_path / "blind.h5", tmp_path / "m.safetensors"))
@@ -169,12 +170,17 @@ class TestRefused:
         with pytest.raises(InputError, match="another training"):
             train_file(job(store, out, "mlp", seed=9, resume=True))
         checkpoint = next(tmp_path.glob(".*.checkpoint"))
-        whole, state = checkpoint.read_bytes(), torch.load(checkpoint, weights_only=True)
-        damaged = [whole[:100], b"", whole[:-2000], b"\0" * len(whole)]
+        whole = checkpoint.read_bytes()
+        head, _, content = whole.partition(b"\n")
+        state = torch.load(io.BytesIO(content), weights_only=True)
+        damaged = [whole[:100], b"", whole[:-2000], b"\0" * len(whole), head, content]
+        for place in (20, 90, 300, len(whole) // 2, len(whole) - 30):  # single bits, which torch would not see
+            damaged.append(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
         for content in (3, {}, state | {"network": {}}, state | {"kept": None}, state | {"history": {"train": []}}, state | {"optimiser": {}}):  # fmt: skip
             buffer = io.BytesIO()
             torch.save(content, buffer)
-            damaged.append(buffer.getvalue())
+            sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
+            damaged.append(f"ivimsc-checkpoint {sha256}\n".encode() + buffer.getvalue())
         for content in damaged:
             checkpoint.write_bytes(content)
             with pytest.raises(InputError, match="no readable checkpoint") as told:
@@ -194,11 +200,46 @@ class TestRefused:
             train_file(job(store, tmp_path / "m.safetensors", "mlp"))
         assert not list(tmp_path.iterdir())
 
-    def test_a_second_training_of_the_same_model(self, store, tmp_path):
-        from ivimsc.training.lock import alone
+    @pytest.mark.parametrize("put", ["link", "dangling", "pipe"])
+    def test_nothing_is_written_through_what_lies_under_the_names_of_a_training(self, store, tmp_path, put):
+        other = tmp_path / "other"
+        for name in (
+            ".m.safetensors.lock",
+            ".m.safetensors.tmp",
+            "..m.safetensors.checkpoint.tmp",
+            ".m.safetensors.checkpoint",
+        ):
+            other.write_text("mine")
+            if put == "pipe":
+                os.mkfifo(tmp_path / name)
+            else:
+                (tmp_path / name).symlink_to(other if put == "link" else tmp_path / "none")
+            wanted = job(store, tmp_path / "m.safetensors", "mlp", epochs=1, resume=put == "pipe")
+            if name.endswith(".checkpoint"):  # a finished file takes its place
+                train_file(wanted)
+            else:
+                with pytest.raises(InputError, match="found a symbolic link|found something else than a plain file"):
+                    train_file(wanted)
+            assert other.read_text() == "mine" and not (tmp_path / "none").exists()
+            for path in tmp_path.iterdir():
+                path.unlink()
+
+    def test_a_model_that_another_training_finished_meanwhile_is_told_before_the_work(
+        self, store, tmp_path, monkeypatch
+    ):
+        from ivimsc import train as stage
 
         wanted = job(store, tmp_path / "m.safetensors", "mlp", epochs=1)
-        with alone(wanted.lock, wanted.out), pytest.raises(InputError, match="another training that writes it"):
+        monkeypatch.setattr(stage, "_check_out", lambda job: job.out.write_bytes(b"theirs"))
+        with pytest.raises(InputError, match="m.safetensors: found an existing file"):
+            train_file(wanted, say=lambda line: pytest.fail(line))
+        assert wanted.out.read_bytes() == b"theirs"
+
+    def test_a_second_training_of_the_same_model(self, store, tmp_path):
+        from ivimsc.files import alone
+
+        wanted = job(store, tmp_path / "m.safetensors", "mlp", epochs=1)
+        with alone(wanted.lock, wanted.out), pytest.raises(InputError, match="another process that writes it"):
             train_file(wanted)
         assert not list(tmp_path.iterdir())
 
@@ -229,7 +270,7 @@ def test_the_rate_rises_and_falls():
 @pytest.mark.parametrize(("bad", "warned"), [(600, False), (3500, True)])
 def test_bad_voxels_are_counted_in_a_line_and_over_half_of_them_in_a_warning(store, tmp_path, bad, warned):
     (tmp_path / "v.h5").write_bytes(store.read_bytes())
-    with h5py.File(tmp_path / "v.h5", "r+") as file:
+    with changed_store(tmp_path / "v.h5") as file:
         file["signals"][:bad, 2] = np.nan
     lines: list[str] = []
     with warnings.catch_warnings(record=True) as told:

@@ -4,7 +4,8 @@ import hashlib
 
 import numpy as np
 
-from tests.conftest import TEN, as_voxels
+from ivimsc.voxels import SelectedVoxels
+from tests.conftest import FIVE, TEN, as_voxels
 
 
 def test_a_part_is_that_of_the_array():
@@ -22,3 +23,10 @@ def test_the_checksum_is_of_the_little_endian_signals_alone():
     changed = signals.copy()
     changed[7, 3] = np.nextafter(changed[7, 3], 2)
     assert as_voxels(changed, TEN).signals_sha256 != found
+
+
+def test_chosen_bvalues_and_the_signal_at_b_0_that_they_leave_out():
+    signals = np.random.default_rng(0).random((20, 10), np.float32)
+    chosen = SelectedVoxels(as_voxels(signals, TEN), FIVE)
+    np.testing.assert_array_equal(chosen.read(3, 9), signals[3:9][:, np.isin(TEN, FIVE)])
+    np.testing.assert_array_equal(chosen.read_s0(3, 9), signals[3:9, 0])

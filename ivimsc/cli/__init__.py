@@ -12,7 +12,8 @@ import typer
 from typer.main import get_command
 
 from ivimsc import __version__
-from ivimsc.cli import compare, demo, dictionary, fit, info, paper, register, simulate, stores, train
+from ivimsc.cli import compare, demo, dictionary, fit, info, paper, register, report, roi, simulate, stores, train
+from ivimsc.cli.stopping import stoppable
 from ivimsc.cli.streams import patient_streams
 from ivimsc.cli.words import error_in_options
 from ivimsc.errors import InputError, IvimscError
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (fit, simulate, stores, register, compare, demo, train, dictionary, paper, info):
+for group in (fit, simulate, stores, roi, register, compare, report, demo, train, dictionary, paper, info):
     group.register(app)
 
 
@@ -52,8 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     the exit code, see the module
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    with patient_streams() as failed:
+    with patient_streams() as failed, stoppable():
         code = _run(words)
+        _tell_cache(words)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         return _tell("; ".join(failed), 1) if failed and code == 0 else code
@@ -97,6 +99,13 @@ def _usage(error: Exception) -> str:
         known = [name for parameter in shown for name in parameter.opts if name.startswith("--")]
         return f"{context.info_name}: found option {error.option_name}, expected one of {', '.join(known)}"
     return f"{context.info_name}: {message}; `{context.command_path} --help` tells more"
+
+
+def _tell_cache(words: Sequence[str]) -> None:
+    """A note where the kernels that this command compiled cannot be kept as usual."""
+    cache = sys.modules.get("ivimsc.compiling.cache")
+    if cache and "info" not in words and (note := cache.cache_note()):
+        print(f"ivimsc: note: {note}", file=sys.stderr)
 
 
 def _tell(message: str, code: int) -> int:

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import typer
 
+from ivimsc.text import one_line
+
 __all__ = ["register"]
 
 ERRORS = ("method", "missing", "bias", "sd", "rmse", "mse", "mse_error", "r2", "ratio")
+FOUND = ("method", "missing", "mean", "sd", "least", "largest")
 EVIDENCE = ("model", "fit", "parameters", "chi2", "aicc", "bic", "refused", "supported")
 AGREEMENT = ("first", "second", "missing", "difference", "sd", "lower", "upper", "r")
 
@@ -31,7 +34,7 @@ def compare(
     ),
     force: bool = typer.Option(False, "--force", help="Overwrite earlier results."),
 ) -> int:
-    """Compare fits of one store: with the truth and the bounds, or with one another; and which model the data support."""
+    """Compare fits of one store: with the truth and the bounds, or with one another, and in the evidence for their models."""
     from contextlib import ExitStack
 
     from ivimsc.compare import compare as run
@@ -57,60 +60,35 @@ def _show(comparison, tissues: bool) -> None:
     for name, shares in comparison.outcomes.items():
         parts = "; ".join(f"{100 * share:.2f} % {outcome.sentence}" for outcome, share in shares.items())
         print(f"{name}: {comparison.speeds[name]:,.0f} voxels/s; {parts}")
-    rows = comparison.rows or comparison.agreements
+    rows = comparison.rows or comparison.agreements or comparison.found
+    columns = ERRORS if comparison.rows else AGREEMENT if comparison.agreements else FOUND
     names = list(dict.fromkeys(row.tissue for row in rows))
-    _table([row for row in rows if tissues or row.tissue == names[0]], ERRORS if comparison.rows else AGREEMENT)
-    told = comparison.evidence_rows
+    _table([row for row in rows if tissues or row.tissue == names[0]], columns)
+    told = [] if comparison.evidence is None else comparison.evidence.rows
     for tissue in dict.fromkeys(row.tissue for row in told if tissues or row.tissue == told[0].tissue):
         _evidence([row for row in told if row.tissue == tissue])
     if len(names) > 1 and not tissues:
-        print(f"by tissue: --tissues, or the CSV file ({', '.join(names[1:])})")
+        print(f"by tissue: --tissues, or the CSV file ({', '.join(map(one_line, names[1:]))})")
 
 
 def _table(rows, columns: tuple[str, ...]) -> None:
     """One table per tissue and parameter."""
-    from rich.console import Console
-    from rich.table import Table
+    from ivimsc.cli.show import show_table
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 140  # a log file has no width to fit into
+    words = [column.replace("_", " ") for column in columns]
+    left = sum(column in ("method", "first", "second") for column in columns)
     for key in dict.fromkeys((row.tissue, row.parameter, row.unit) for row in rows):
         tissue, parameter, unit = key
         members = [row for row in rows if (row.tissue, row.parameter, row.unit) == key]
-        table = Table(
-            title=f"{parameter} [{unit}], {tissue}, {members[0].voxels:,} voxels", title_justify="left", box=None
-        )
-        for column in columns:
-            table.add_column(
-                column.replace("_", " "), justify="left" if column in ("method", "first", "second") else "right"
-            )
-        for row in members:
-            table.add_row(*(_cell(getattr(row, column)) for column in columns))
-        console.print(table)
+        title = f"{parameter} [{unit}], {tissue}, {members[0].voxels:,} voxels"
+        show_table(title, words, [[getattr(row, column) for column in columns] for row in members], left)
 
 
 def _evidence(rows) -> None:
-    """One table per tissue: medians over its voxels, and the share of them that supports each model."""
-    from rich.console import Console
-    from rich.table import Table
+    """The table of one tissue: medians over its voxels, and the share of them that supports each model."""
+    from ivimsc.cli.show import show_table
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 140
     title = (
         f"evidence, {rows[0].tissue}, {rows[0].voxels:,} voxels (medians; shares refused by chi-square, and supporting)"
     )
-    table = Table(title=title, title_justify="left", box=None)
-    for column in EVIDENCE:
-        table.add_column(column, justify="left" if column in ("model", "fit") else "right")
-    for row in rows:
-        cells = [_cell(getattr(row, column)) for column in EVIDENCE]
-        table.add_row(*(cells if row.parameters else [row.model, *[""] * (len(cells) - 2), cells[-1]]))
-    console.print(table)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.4g}"
-    return str(value)
+    show_table(title, EVIDENCE, [[getattr(row, column) if row.parameters or column != "parameters" else "" for column in EVIDENCE] for row in rows], left=2)  # fmt: skip

@@ -2,8 +2,11 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
+
+from ivimsc.text import one_line
 
 __all__ = ["register"]
 
@@ -33,18 +36,30 @@ def fit(
     force: bool = typer.Option(False, "--force", help="Overwrite earlier results of this method."),
     no_maps: bool = typer.Option(False, "--no-maps", help="Write the estimate store alone."),
     model: str = typer.Option(None, metavar="FILE", help="Trained model (.safetensors) for scdnn, mlp and ivimnet."),
+    report: bool = typer.Option(False, "--report", help="Write a report beside the maps (extra [report])."),
     settings: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Option of the method; may be repeated."),
-    chunk: int = typer.Option(None, hidden=True),
+    chunk: int = typer.Option(None, hidden=True, min=1),
 ) -> int:
     """Fit the IVIM model to a series or a store: estimate store and NIfTI maps."""
     from ivimsc.cli.show import outcome_lines, progress, settings_of
     from ivimsc.cli.words import in_options
+    from ivimsc.errors import InputError
     from ivimsc.fit import FitJob, fit_file
     from ivimsc.physics.bvalue_text import parse_bvalues
 
     chosen = settings_of(settings) | ({} if model is None else {"model": model})
     if input.suffix.lower() in TABLES:
-        return _fit_table(input, method, out, chosen, force)
+        if report:
+            raise InputError("report: found a table of curves, expected a series or a voxel store")
+        given = {
+            "bval": bval,
+            "bvec": bvec,
+            "mask": mask,
+            "volumes": volumes,
+            "bvalues": bvalues,
+            "resume": resume or None,
+        }
+        return _fit_table(input, given, (out, method, chosen, force, device, threads))
     wanted = None if bvalues is None else parse_bvalues(bvalues)
     job = FitJob(
         input,
@@ -63,9 +78,12 @@ def fit(
         chunk,
         volumes,
     )
+    page = _report_job(job) if report else None
     try:
         with progress(f"fit {method}") as advance:
-            done = fit_file(job, advance, lambda note: print(in_options(note, context.command.params), flush=True))
+            done = fit_file(
+                job, advance, lambda note: print(one_line(in_options(note, context.command.params)), flush=True)
+            )
     except KeyboardInterrupt:
         kept = "the finished voxels are kept: the same command with --resume goes on"
         print(f"ivimsc: interrupted; {kept}", file=sys.stderr)
@@ -80,6 +98,10 @@ def fit(
     if done.maps:
         keys = ",".join(path.name.split("_param-")[1].split("_")[0] for path in done.maps)
         print(f"maps:      {str(done.maps[0]).split('_param-')[0]}_param-{{{keys}}}_dwimap.nii.gz")
+    if page is not None:
+        from ivimsc.report import write_report
+
+        print(f"report:    {write_report(page)}")
     if done.mostly_bad:
         advice = "over half of the voxels have a bad signal (outcome 5); a mask leaves them out"
         print(f"ivimsc: warning: {advice}", file=sys.stderr)
@@ -87,16 +109,33 @@ def fit(
     return 0
 
 
-def _fit_table(input: Path, method: str, out: Path, chosen: dict, force: bool) -> int:
-    """Fit a table of decay curves: a table of estimates."""
+def _report_job(job: Any) -> Any:
+    """The report of a fit, checked before the fit begins."""
+    from ivimsc.report import ReportJob, check_job
+
+    out = job.target.with_name(f"{job.target.stem}_report.html")
+    page = ReportJob(job.input, [job.target], out, job.bval, job.volumes, force=job.force or job.resume)
+    check_job(page, job.mask)
+    return page
+
+
+def _fit_table(input: Path, given: dict, job: tuple) -> int:
+    """Fit a table of decay curves: a table of estimates and a picture."""
     import warnings
 
     from ivimsc.curves import fit_curves
+    from ivimsc.errors import InputError
 
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(
+                f"{name}: found {value}, expected none: {input} is a table of curves with its own b-values"
+            )
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        target, estimates = fit_curves(input, out, method, chosen, force)
+        (target, picture), estimates = fit_curves(input, *job)
     print(*dict.fromkeys([*estimates.notes, *(f"warning: {w.message}" for w in heard)]), sep="\n")
-    print(f"{len(estimates):,} curves fitted by {method}")
+    print(f"{len(estimates):,} curves fitted by {estimates.method}")
     print(f"estimates: {target}")
+    print(f"picture:   {picture}")
     return 0

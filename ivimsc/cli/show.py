@@ -1,10 +1,10 @@
 """What commands print: progress (a bar on a terminal, plain lines elsewhere) and the parts of several commands."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["outcome_lines", "progress", "settings_of", "tuple_of"]
+__all__ = ["outcome_lines", "progress", "settings_of", "show_table", "tuple_of"]
 
 
 @contextmanager
@@ -24,8 +24,16 @@ def progress(label: str, unit: str = "voxels") -> Iterator[Callable[[int, int], 
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        from ivimsc.cli.streams import steered
+
+        columns = (
+            TextColumn(label, markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(file=steered(sys.stderr)), transient=True) as bar:
             task = bar.add_task(label, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
     else:
@@ -54,6 +62,40 @@ def outcome_lines(outcomes: dict) -> list[str]:
     """
     total = max(sum(outcomes.values()), 1)
     return [f"{100 * n / total:6.2f} %  outcome {int(o)}: {o.sentence}" for o, n in sorted(outcomes.items())]
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> None:
+    """Print a table, as wide as the terminal; 140 characters elsewhere.
+
+    Parameters
+    ----------
+    title : above it
+    columns : their names
+    rows : a value for each column; numbers are shown with four digits, NaN is empty
+    left : how many of the first columns hold words
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ivimsc.cli.streams import steered
+    from ivimsc.text import one_line
+
+    console = Console(file=steered(sys.stdout))
+    if not console.is_terminal:
+        console.width = 140  # a log file has no width to fit into
+    table = Table(title=Text(one_line(title)), title_justify="left", box=None)
+    for k, column in enumerate(columns):
+        table.add_column(Text(column), justify="left" if k < left else "right")
+    for row in rows:
+        table.add_row(*(Text(one_line(_cell(value))) for value in row))
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"
+    return str(value)
 
 
 def settings_of(pairs: list[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 def simulate(
     context: typer.Context,
     name: str = typer.Option(
-        None, "--phantom", help="uniform, placenta, brain, abdomen, cohort-train, cohort-test or cohort-3t."
+        None, "--phantom", help="uniform, placenta, brain, abdomen, fractal, cohort-train, cohort-test or cohort-3t."
     ),
     source: Path = typer.Option(
         None, "--from", metavar="ESTIMATES.h5", help="Fitted maps as truth, instead of a phantom."

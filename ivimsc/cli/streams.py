@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-__all__ = ["patient_streams"]
+from ivimsc.text import printable
+
+__all__ = ["patient_streams", "steered"]
 
 NAMES = ("stdout", "stderr")
 
 
 @contextmanager
 def patient_streams() -> Iterator[list[str]]:
-    """Let prints fail without an error; use as a context manager.
+    """Let prints fail without an error, and steer no terminal; use as a context manager.
 
     Characters that the encoding of a stream lacks (µ in ASCII or GBK) are printed as ``?``. What goes to a stream that
-    is closed goes nowhere, and so does what follows a failed write.
+    is closed goes nowhere, and so does what follows a failed write. Control characters, which a name in a stranger's file may
+    hold, are written out (`steered` lets them through).
 
     Yields
     ------
@@ -38,6 +41,11 @@ def patient_streams() -> Iterator[list[str]]:
                 setattr(sys, name, stream)
 
 
+def steered(stream: Any) -> Any:
+    """A stream for a program that steers the terminal itself, as rich does: its control characters are let through."""
+    return _Steered(stream) if isinstance(stream, _Patient) else stream
+
+
 class _Patient:
     """A stream whose first failed write or flush leads all that follows nowhere."""
 
@@ -51,12 +59,17 @@ class _Patient:
         return iter(self._stream)
 
     def write(self, text: str) -> int:
-        """Write `text`, or lose it."""
+        """Write `text` without control characters, or lose it."""
+        self.send(printable(text))
+        return len(text)
+
+    def send(self, text: str) -> None:
+        """Write `text` as it is, or lose it."""
         try:
-            return len(text) if self._lost else self._stream.write(text)
+            if not self._lost:
+                self._stream.write(text)
         except OSError as error:
             self._lose(error)
-            return len(text)
 
     def flush(self) -> None:
         """Send what was written, or lose it."""
@@ -72,3 +85,18 @@ class _Patient:
             self._failed.append(f"{self._name}: {error.strerror or error}")
         with suppress(OSError, ValueError):  # the interpreter flushes once more when it ends: into nothing
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+class _Steered:
+    """A `_Patient` that lets control characters through."""
+
+    def __init__(self, stream: _Patient) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write `text` as it is, or lose it."""
+        self._stream.send(text)
+        return len(text)

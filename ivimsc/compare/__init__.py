@@ -5,7 +5,8 @@ truth: worse than that has learned nothing from the data), the Cramér-Rao bound
 smallest mean squared error possible (`compare.bound`), which is what a method is judged by.
 """
 
-from ivimsc.compare.stage import Comparison, compare, write_comparison
+from ivimsc.compare.output import write_comparison
+from ivimsc.compare.stage import Comparison, compare
 from ivimsc.compare.table import Agreement, Row, write_csv
 
 __all__ = ["Agreement", "Comparison", "Row", "compare", "write_comparison", "write_csv"]

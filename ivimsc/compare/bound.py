@@ -109,7 +109,13 @@ def smallest_error(signals: NDArray[np.float32], truth: dict[str, NDArray], bval
         for place in (tested, known[n : n + half], known[n + half : n + 2 * half])
     )
     del known  # of a large store the largest
-    noise = NoiseModel((bvalues * 1e-3).astype(np.float32), np.float32(s0_known), np.float32(sigma), rician)
+    noise = NoiseModel(
+        (bvalues * 1e-3).astype(np.float32),
+        np.ones(len(bvalues), np.float32),
+        np.float32(s0_known),
+        np.float32(sigma),
+        rician,
+    )
     clean = np.empty((len(bvalues), n), np.float32)
     unit_signals(noise.b, np.ascontiguousarray(values[1:], np.float32), clean)
     clean = np.ascontiguousarray((clean * values[0].astype(np.float32)).T)

@@ -20,19 +20,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc.compare.columns import Column, blocks, values_at
+from ivimsc.compare.lowest import spread_out
+from ivimsc.compare.regions import Part, here
 from ivimsc.errors import InputError
 from ivimsc.methods import METHODS
 from ivimsc.numerics.noise_level import sigma_of_squares
-from ivimsc.physics.models import MODELS, Model
+from ivimsc.physics.models import MODELS, Model, predicted
 from ivimsc.store import EstimateStore, VoxelStore
 
-__all__ = ["CODES", "NONE", "NOT_FITTED", "Evidence", "EvidenceRow", "evidence_of", "evidence_rows", "support"]
+__all__ = ["CODES", "NONE", "NOT_FITTED", "Evidence", "EvidenceRow", "criteria", "evidence_of", "support"]
 
 NONE, NOT_FITTED = 9, 0
 CODES = {NOT_FITTED: "not fitted"} | dict(enumerate(MODELS, start=1)) | {NONE: "none of them"}
 BY_CHANCE = 1e-4  # share of the voxels that χ² refuses by noise alone
 FEWEST = 30  # voxels whose residuals tell a noise level
-BLOCK = 2**18  # voxels read at once
+SAMPLE = 2**20  # voxels whose residuals tell the noise level and the medians
 
 
 class Candidate(NamedTuple):
@@ -42,33 +45,6 @@ class Candidate(NamedTuple):
     fit: EstimateStore
     model: Model
     parameters: int
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The evidence for every candidate.
-
-    Attributes
-    ----------
-    names, models, parameters : of the candidates
-    squares : (candidate, voxel) Σ n r² [unit of the signal, squared]; inf where there is no fit
-    aicc, bic : (candidate, voxel)
-    refused : (candidate, voxel) whether χ² refuses the model; all False without sigma
-    sigma : noise SD of one image [unit of the signal], 0 where it is not known
-    supported : (voxel,) codes: see `CODES`
-    notes : sentences for the user
-    """
-
-    names: list[str]
-    models: list[str]
-    parameters: list[int]
-    squares: NDArray[np.float64]
-    aicc: NDArray[np.float64]
-    bic: NDArray[np.float64]
-    refused: NDArray[np.bool_]
-    sigma: float
-    supported: NDArray[np.uint8]
-    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -87,13 +63,45 @@ class EvidenceRow:
     supported: float
 
 
-def evidence_of(voxels: VoxelStore, named: dict[str, EstimateStore], sigma: float | None = None) -> Evidence | None:
-    """The evidence of fits of one store; None where fewer than two models were fitted by least squares.
+@dataclass(frozen=True)
+class Evidence:
+    """The evidence of fits for their models.
+
+    Attributes
+    ----------
+    sigma : noise SD of one image [unit of the signal], 0 where it is not known
+    supported : (voxel,) codes: see `CODES`
+    rows : tissue by tissue: a row for each fit, and one for "none of them"
+    notes : sentences for the user
+    """
+
+    sigma: float
+    supported: NDArray[np.uint8]
+    rows: list[EvidenceRow]
+    notes: list[str]
+
+
+@dataclass
+class _Counts:
+    """Voxels of a tissue: all, those refused (candidate,), and those of each code."""
+
+    voxels: int
+    refused: NDArray[np.intp]
+    codes: NDArray[np.intp]
+
+
+def evidence_of(
+    voxels: VoxelStore, named: dict[str, EstimateStore], tissues: dict[str, Part], sigma: float | None = None
+) -> Evidence | None:
+    """The evidence of fits of one store, block by block; None where fewer than two models were fitted by least squares.
+
+    The noise level that residuals tell, and the medians of the rows, are those of `SAMPLE` voxels at most, evenly spread.
 
     Parameters
     ----------
     voxels : open store
     named : name -> open store of a fit
+    tissues : name -> the voxels that the rows are of
     sigma : noise SD of one image [unit of the signal]; None: as the store says, or from the residuals
 
     Raises
@@ -106,17 +114,29 @@ def evidence_of(voxels: VoxelStore, named: dict[str, EstimateStore], sigma: floa
     candidates, notes = _candidates(voxels, named)
     if len({candidate.model.name for candidate in candidates}) < 2:
         return None
-    n = len(voxels.bvalues)
-    squares = np.stack([_squares(voxels, candidate) for candidate in candidates])
-    parameters = [candidate.parameters for candidate in candidates]
-    level, told = _sigma(voxels, squares, parameters, sigma)
-    notes.append(told)
-    aicc, bic, refused = criteria(squares, n, parameters, level)
-    models = [candidate.model.name for candidate in candidates]
-    supported = support(models, bic, refused)
-    return Evidence(
-        [c.name for c in candidates], models, parameters, squares, aicc, bic, refused, level, supported, notes
-    )
+    b, parameters, models = voxels.bvalues, [c.parameters for c in candidates], [c.model.name for c in candidates]
+    places = spread_out(len(voxels), None, SAMPLE)
+    sample = np.stack([_sampled(voxels, candidate, places) for candidate in candidates])
+    level, told = _sigma(voxels, sample, parameters, sigma)
+    supported = np.empty(len(voxels), np.uint8)
+    counts = {tissue: _Counts(0, np.zeros(len(candidates), np.intp), np.zeros(NONE + 1, np.intp)) for tissue in tissues}
+    labelled = any(isinstance(part, int) for part in tissues.values())
+    for block in blocks(len(voxels)):
+        squares = np.stack([_squares(voxels, candidate, block) for candidate in candidates])
+        _, bic, refused = criteria(squares, len(b), parameters, level)
+        supported[block] = codes = support(models, bic, refused)
+        labels = voxels.read_tissue(block.start, block.stop) if labelled else None
+        for tissue, part in tissues.items():
+            inside = here(part, labels, block)
+            one = counts[tissue]
+            one.voxels += len(codes[inside])
+            one.refused += refused[:, inside].sum(axis=1)
+            one.codes += np.bincount(codes[inside], minlength=NONE + 1)
+    labels = values_at(Column(voxels.read_tissue, len(voxels)), places) if labelled else None
+    rows = []
+    for tissue, part in tissues.items():
+        rows += _rows(tissue, counts[tissue], candidates, sample[:, here(part, labels, places)], len(b), level)
+    return Evidence(level, supported, rows, [*notes, told])
 
 
 def _candidates(voxels: VoxelStore, named: dict[str, EstimateStore]) -> tuple[list[Candidate], list[str]]:
@@ -139,18 +159,17 @@ def _candidates(voxels: VoxelStore, named: dict[str, EstimateStore]) -> tuple[li
     return candidates, notes
 
 
-def _squares(voxels: VoxelStore, candidate: Candidate) -> NDArray[np.float64]:
-    """Σ n r² (voxel,) of a fit; inf where there is none."""
-    squares = np.full(len(voxels), np.inf)
-    for start in range(0, len(voxels), BLOCK):
-        stop = min(start + BLOCK, len(voxels))
-        values = {key: candidate.fit.read_field(key, start, stop) for key in candidate.model.keys}
-        if "f" in values:  # without blood D* may be anything, NaN too
-            values["dstar"] = np.where(values["f"] == 0, 0.0, values["dstar"])
-        rest = candidate.model.signals(values, voxels.bvalues) - voxels.read(start, stop)
-        found = np.sum(voxels.weights * rest * rest, axis=1)
-        squares[start:stop] = np.where(np.isfinite(found), found, np.inf)
-    return squares
+def _squares(voxels: VoxelStore, candidate: Candidate, rows: slice) -> NDArray[np.float64]:
+    """Σ n r² (voxel,) of a fit, of the voxels `rows`; inf where there is none."""
+    values = {key: candidate.fit.read_field(key, rows.start, rows.stop).astype(np.float64) for key in candidate.model.keys}  # fmt: skip
+    rest = predicted(values, voxels.bvalues) - voxels.read(rows.start, rows.stop)
+    found = np.sum(voxels.weights * rest * rest, axis=1)
+    return np.where(np.isfinite(found), found, np.inf)
+
+
+def _sampled(voxels: VoxelStore, candidate: Candidate, places: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Σ n r² (voxel,) of a fit, of some voxels, which ascend."""
+    return values_at(Column(lambda start, stop: _squares(voxels, candidate, slice(start, stop)), len(voxels)), places)
 
 
 def _sigma(
@@ -210,25 +229,20 @@ def support(models: list[str], criterion: NDArray[np.float64], refused: NDArray[
     return np.where(fitted, chosen, NOT_FITTED).astype(np.uint8)
 
 
-def evidence_rows(evidence: Evidence, tissues: dict[str, NDArray[np.bool_]], n: int) -> list[EvidenceRow]:
-    """The evidence tissue by tissue; `n` is the number of b-values.
-
-    The last row of a tissue is "none of them".
-    """
-    rows: list[EvidenceRow] = []
-    for tissue, inside in tissues.items():
-        codes = evidence.supported[inside]
-        count = max(int(np.sum(codes != NOT_FITTED)), 1)
-        seen: set[str] = set()
-        for i, (name, model, k) in enumerate(zip(evidence.names, evidence.models, evidence.parameters, strict=True)):
-            own = list(MODELS).index(model) + 1
-            reduced = evidence.squares[i, inside] / (evidence.sigma**2 * (n - k)) if evidence.sigma > 0 and n > k else np.full(1, np.nan)  # fmt: skip
-            share = float(np.sum(codes == own) / count) if model not in seen else 0.0
-            seen.add(model)
-            rows.append(EvidenceRow(tissue, model, name, k, len(codes), _middle(reduced), _middle(evidence.aicc[i, inside]),
-                                    _middle(evidence.bic[i, inside]), float(evidence.refused[i, inside].mean()), share))  # fmt: skip
-        nan = float("nan")
-        rows.append(EvidenceRow(tissue, CODES[NONE], "", 0, len(codes), nan, nan, nan, nan, float(np.sum(codes == NONE) / count)))  # fmt: skip
+def _rows(
+    tissue: str, counts: _Counts, candidates: list[Candidate], squares: NDArray[np.float64], n: int, sigma: float
+) -> list[EvidenceRow]:
+    """The rows of one tissue, of which some voxels have `squares` (candidate, voxel); n b-values. The last is "none of them"."""
+    nan, seen, rows = float("nan"), set(), []
+    fitted = max(int(counts.codes.sum() - counts.codes[NOT_FITTED]), 1)
+    aicc, bic, _ = criteria(squares, n, [c.parameters for c in candidates], sigma)
+    for i, (name, _fit, model, k) in enumerate(candidates):
+        reduced = _middle(squares[i]) / (sigma**2 * (n - k)) if sigma > 0 and n > k else nan
+        share = counts.codes[list(MODELS).index(model.name) + 1] / fitted if model.name not in seen else 0.0
+        seen.add(model.name)
+        refused = float(counts.refused[i] / max(counts.voxels, 1))
+        rows.append(EvidenceRow(tissue, model.name, name, k, counts.voxels, reduced, _middle(aicc[i]), _middle(bic[i]), refused, float(share)))  # fmt: skip
+    rows.append(EvidenceRow(tissue, CODES[NONE], "", 0, counts.voxels, nan, nan, nan, nan, float(counts.codes[NONE] / fitted)))  # fmt: skip
     return rows
 
 

@@ -1,30 +1,42 @@
 """The stage: stores in, rows out."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.compare.bound import Bound, smallest_error
-from ivimsc.compare.evidence import Evidence, EvidenceRow, evidence_of, evidence_rows
-from ivimsc.compare.lowest import mean_bound, mean_cramer_rao
-from ivimsc.compare.table import Agreement, Row, agreement_row, bound_row, error_row, write_csv
+from ivimsc.compare.columns import Column, blocks, values_at
+from ivimsc.compare.evidence import Evidence, evidence_of
+from ivimsc.compare.lowest import mean_bound, mean_cramer_rao, spread_out, truth_at
+from ivimsc.compare.moments import Pair
+from ivimsc.compare.regions import Part, hard_parts, here
+from ivimsc.compare.table import (
+    Agreement,
+    Found,
+    Row,
+    agreement_row,
+    bound_row,
+    error_row,
+    found_row,
+    guess_row,
+)
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
-from ivimsc.files import make_folder, refuse_existing
 from ivimsc.outcome import Outcome
-from ivimsc.physics.models import MODELS
 from ivimsc.physics.parameters import MORE_PARAMETERS, PARAMETERS, Parameter
 from ivimsc.physics.protocol import select_bvalues
-from ivimsc.store import EstimateStore, VoxelStore
+from ivimsc.store import EstimateStore, VoxelStore, name_fits
 
-__all__ = ["Comparison", "compare", "name_fits", "write_comparison"]
+__all__ = ["TRUTH", "Comparison", "compare", "named_fits", "outcome_counts"]
 
-ALL = "all"
+ALL, TRUTH = "all", "truth"
 BOUNDED = PARAMETERS[1:]  # f, D, D*, which the smallest possible error is computed for
 SHOWN = (*BOUNDED, *MORE_PARAMETERS)
-BLOCK = 2**18  # voxels of a store read at once
+CHOICE = 2**20  # voxels of a store that the bound chooses from
+MOST_IN_PARTS = (
+    4_000_000  # voxels of a store whose parts near edges are looked for: that takes the whole volume at once
+)
 
 
 @dataclass(frozen=True)
@@ -38,8 +50,8 @@ class Comparison:
     outcomes : method -> outcome -> share of the voxels
     speeds : method -> voxels/s, as the estimate store says
     notes : sentences for the user
+    found : mean and spread of what every method found
     evidence : for the models of the fits, voxel by voxel; None where fewer than two models are compared
-    evidence_rows : the same by tissue
     """
 
     rows: list[Row]
@@ -47,8 +59,8 @@ class Comparison:
     outcomes: dict[str, dict[Outcome, float]]
     speeds: dict[str, float]
     notes: list[str] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
     evidence: Evidence | None = None
-    evidence_rows: list[EvidenceRow] = field(default_factory=list)
 
 
 def compare(
@@ -60,6 +72,8 @@ def compare(
     sigma: float | None = None,
 ) -> Comparison:
     """Compare fits of one voxel store, in the parameters that they have, and in the evidence for their models.
+
+    Stores are read block by block.
 
     Parameters
     ----------
@@ -78,33 +92,57 @@ def compare(
     InputError
         for estimates that do not belong to the voxels, and for none
     """
-    named = name_fits(voxels, fits)
-    tissues = _tissues(voxels)
+    named, tissues = named_fits(voxels, fits), _tissues(voxels)
     model = str(voxels.attrs.get("model", "biexp"))
     notes: list[str] = []
-    rows: list[Row] = []
-    if voxels.truth is None:
-        notes.append("no truth in this store: agreement between the methods")
-    else:
-        if bound and model != "biexp":
-            notes.append(
-                f"no smallest possible error for the model {model}: the Cramér-Rao bound stands beside the methods"
-            )
-        bounds = _bounds(voxels, named, launch, seed, notes) if bound and model == "biexp" else {}
-        for tissue, inside in tissues.items():
-            rows += _error_rows(voxels, named, bounds, tissue, inside)
+    bounds: dict[tuple, Bound] = {}
+    if not voxels.has_truth:
+        notes.append("no truth in this store: " + ("agreement between the methods" if len(named) > 1 else "what the method found"))  # fmt: skip
+    elif bound and model != "biexp":
+        notes.append(f"no smallest possible error for the model {model}: the Cramér-Rao bound stands beside the methods")  # fmt: skip
+    elif bound:
+        bounds = _bounds(voxels, named, launch, seed, notes)
+        notes += _what_the_bound_is(named, tissues) if bounds else []
     names = list(named)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    sums = _sums(voxels, named, tissues, pairs)
+    rows = [row for tissue in tissues for row in _error_rows(voxels, named, bounds if bound else None, (tissue, tissues[tissue]), sums)] if voxels.has_truth else []  # fmt: skip
     agreements = [
-        agreement_row(tissue, pair, p, named[pair[0]][p.key][inside], named[pair[1]][p.key][inside])
-        for tissue, inside in tissues.items() for pair in pairs for p in _common(*(named[name] for name in pair))
+        agreement_row(tissue, pair, p, sums[tissue, *pair, p.key])
+        for tissue in tissues for pair in pairs for p in _common(*(named[name] for name in pair))
+    ]  # fmt: skip
+    found = [
+        found_row(tissue, name, p, sums[tissue, name, name, p.key])
+        for tissue in tissues for p in SHOWN for name, fit in named.items() if p.key in fit.keys
     ]  # fmt: skip
     outcomes = {name: _shares(fit) for name, fit in named.items()}
     speeds = {name: len(fit) / fit.seconds if fit.seconds > 0 else float("nan") for name, fit in named.items()}
-    evidence = evidence_of(voxels, named, sigma)
-    by_tissue = [] if evidence is None else evidence_rows(evidence, tissues, len(voxels.bvalues))
+    evidence = evidence_of(voxels, named, tissues, sigma)
     notes += [] if evidence is None else evidence.notes
-    return Comparison(rows, agreements, outcomes, speeds, notes, evidence, by_tissue)
+    return Comparison(rows, agreements, outcomes, speeds, notes, found, evidence)
+
+
+def _sums(voxels: VoxelStore, named: dict[str, EstimateStore], tissues: dict[str, Part],
+          pairs: list[tuple[str, str]]) -> dict[tuple, Pair]:  # fmt: skip
+    """(tissue, first, second, key) -> their sums, of truth and fits, fits in pairs, and each with itself; in one pass."""
+    sources = {name: (fit.read_field, fit.keys) for name, fit in named.items()}
+    pairs = [*pairs, *((name, name) for name in named)]
+    if voxels.has_truth:
+        sources[TRUTH] = (voxels.read_truth, voxels.truth_keys)
+        pairs += [(TRUTH, name) for name in (*named, TRUTH)]
+    sums = {(tissue, *pair, p.key): Pair() for tissue in tissues for pair in pairs for p in SHOWN}
+    for block in blocks(len(voxels)):
+        codes = voxels.read_tissue(block.start, block.stop) if len(tissues) > 1 else None
+        inside = {tissue: here(part, codes, block) for tissue, part in tissues.items()}
+        for p in SHOWN:
+            values = {
+                name: read(p.key, block.start, block.stop) for name, (read, keys) in sources.items() if p.key in keys
+            }
+            for tissue, places in inside.items():
+                for a, b in pairs:
+                    if a in values and b in values:
+                        sums[tissue, a, b, p.key].add(values[a][places], values[b][places], p.display_scale)
+    return sums
 
 
 def _common(*fits: EstimateStore) -> list[Parameter]:
@@ -112,44 +150,29 @@ def _common(*fits: EstimateStore) -> list[Parameter]:
     return [p for p in SHOWN if all(p.key in fit.keys for fit in fits)]
 
 
-def name_fits(voxels: VoxelStore, fits: list[EstimateStore]) -> dict[str, EstimateStore]:
-    """Give every fit a name: its method, or its file's name where a method comes twice.
-
-    Parameters
-    ----------
-    voxels, fits : open stores
-
-    Returns
-    -------
-    name -> fit, in the order given
-
-    Raises
-    ------
-    InputError
-        for no fit, for a fit of other voxels, and for the same fit twice
-    """
-    if not fits:
-        raise InputError("compare: found no estimate store, expected at least one")
+def named_fits(voxels: VoxelStore, fits: list[EstimateStore]) -> dict[str, EstimateStore]:
+    """Name -> fit, each of these voxels; InputError for a fit of others."""
     for fit in fits:
         if fit.signals_sha256 != voxels.signals_sha256:
             raise InputError(f"{fit.path}: found estimates of other signals (checksum {fit.signals_sha256[:8]}…), expected those of {voxels.path} ({voxels.signals_sha256[:8]}…)")  # fmt: skip
         if len(fit) != len(voxels):
             raise InputError(f"{fit.path}: found {len(fit)} voxels, expected {len(voxels)} as in {voxels.path}")
-    methods = [fit.method for fit in fits]
-    names = [m if methods.count(m) == 1 else fit.path.stem for m, fit in zip(methods, fits, strict=True)]
-    if len(set(names)) < len(names):
-        raise InputError(f"compare: found {max(names, key=names.count)} twice, expected different estimate stores")
-    return dict(zip(names, fits, strict=True))
+    return name_fits(fits)
 
 
-def _tissues(voxels: VoxelStore) -> dict[str, NDArray[np.bool_]]:
-    """Name -> (voxel,) bool: all voxels, then every labelled tissue that occurs, if there is more than one."""
-    inside = {ALL: np.ones(len(voxels), bool)}
-    if voxels.tissue is not None:
-        codes = [code for code in np.unique(voxels.tissue) if code in voxels.tissue_names]
-        if len(codes) > 1:
-            inside |= {voxels.tissue_names[int(code)]: voxels.tissue == code for code in codes}
-    return inside
+def _tissues(voxels: VoxelStore) -> dict[str, Part]:
+    """Name -> code: all voxels (None); if there is more than one tissue, every one that occurs; and then, as (voxel,) bool, the
+    parts near edges and in small regions (see `hard_parts`).
+    """
+    if voxels.tissue is None:
+        return {ALL: None}
+    codes = [int(code) for code in np.unique(voxels.tissue) if code in voxels.tissue_names]
+    if len(codes) < 2:
+        return {ALL: None}
+    parts = {ALL: None} | {voxels.tissue_names[code]: code for code in codes}
+    if len(voxels) > MOST_IN_PARTS:
+        return parts
+    return parts | hard_parts(voxels.index[:], voxels.geometry.shape, voxels.tissue)
 
 
 def _kind(fit: EstimateStore) -> tuple[tuple[float, ...], bool]:
@@ -158,19 +181,24 @@ def _kind(fit: EstimateStore) -> tuple[tuple[float, ...], bool]:
 
 
 class _Some:
-    """Signals (voxel, b) of a store, some of its b-values, of which only the voxels that are asked for stay in memory."""
+    """Signals (voxel, b) of some voxels of a store, at some of its b-values; those asked for alone stay in memory."""
 
-    def __init__(self, voxels: VoxelStore, columns: NDArray[np.intp]) -> None:
-        self._voxels, self._columns = voxels, columns
+    def __init__(self, voxels: VoxelStore, columns: NDArray[np.intp], candidates: NDArray[np.intp]) -> None:
+        self._voxels, self._columns, self._candidates = voxels, columns, candidates
 
     def __getitem__(self, places: NDArray[np.intp]) -> NDArray[np.float32]:
-        """The signals of the voxels `places`, which ascend."""
-        parts = []
-        for start in range(0, len(self._voxels), BLOCK):
-            here = places[np.searchsorted(places, start) : np.searchsorted(places, start + BLOCK)]
-            if len(here):
-                parts.append(self._voxels.read(here[0], here[-1] + 1)[here - here[0]][:, self._columns])
-        return np.concatenate(parts)
+        """The signals of the candidates `places`, which ascend."""
+        signals = Column(self._voxels.read, len(self._voxels))
+        return values_at(signals, self._candidates[places])[:, self._columns]
+
+
+def _candidates(n: int, seed: int) -> NDArray[np.intp]:
+    """The voxels that the bound chooses from: all, or one of each of `CHOICE` equal parts of a large store."""
+    if n <= CHOICE:
+        return np.arange(n)
+    return ((np.arange(CHOICE) + np.random.Generator(np.random.Philox(seed)).random(CHOICE)) * (n / CHOICE)).astype(
+        np.intp
+    )
 
 
 def _bounds(
@@ -181,117 +209,76 @@ def _bounds(
     if not sigma > 0:
         notes.append("no bounds: the store does not say that its signals have noise, and how much")
         return {}
-    bounds = {}
+    bounds, candidates = {}, _candidates(len(voxels), seed)
+    truth = truth_at(voxels, candidates)
     for kind in dict.fromkeys(_kind(fit) for fit in named.values()):
         used, s0_known = kind
         columns = select_bvalues(voxels.bvalues, np.array(used), "compare")
         try:
-            found = smallest_error(_Some(voxels, columns), voxels.truth, np.array(used), sigma,
+            found = smallest_error(_Some(voxels, columns, candidates), truth, np.array(used), sigma,
                                    noise == "rician", s0_known, launch, seed)  # fmt: skip
         except InputError as error:
             notes.append(str(error))
             return {}
-        bounds[kind] = found
+        bounds[kind] = replace(found, tested=candidates[found.tested])
         words = f"S0 {'known' if s0_known else 'unknown'}, b = {', '.join(f'{b:g}' for b in used)} s/mm²"
         notes.append(f"smallest possible error ({words}): {len(found.tested)} voxels, median effective sample size {found.ess:.0f}"
                      + (": too few draws for this noise level, the bound is unreliable" if found.thin else ""))  # fmt: skip
     return bounds
 
 
-def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dict[tuple, Bound], tissue: str,
-                inside: NDArray[np.bool_]) -> list[Row]:  # fmt: skip
-    """Rows of one tissue: the constant guess, the bounds of every kind of fit, the methods."""
-    where = slice(None) if inside.all() else inside  # no copy of all voxels
-    true = {key: values[where] for key, values in voxels.truth.items()}
+def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dict[tuple, Bound] | None,
+                tissue: tuple[str, Part], sums: dict[tuple, Pair]) -> list[Row]:  # fmt: skip
+    """Rows of one tissue (name, voxels): the constant guess, the bounds of every kind of fit (None: none wanted), the methods."""
+    (name, part), bounded = tissue, bounds is not None
+    bounds = bounds or {}
+    inside = part if part is None or isinstance(part, np.ndarray) else voxels.tissue == part
     best = {kind: bound.mean("noisy", inside) for kind, bound in bounds.items()}
     free = {kind: bound.mean("noise_free", inside) for kind, bound in bounds.items()}
-    sigma = float(voxels.attrs.get("sigma", 0.0))
-    lowest = {kind: mean_cramer_rao(true, kind, sigma) for kind in bounds}
-    model = MODELS.get(str(voxels.attrs.get("model", "biexp"))) if sigma > 0 and not bounds else None
+    some = truth_at(voxels, spread_out(len(voxels), inside)) if bounded else {}
+    lowest = {kind: mean_cramer_rao(some, kind, float(voxels.attrs.get("sigma", 0.0))) for kind in bounds}
+    model = mean_bound(voxels, some) if bounded and not bounds else {}
     rows = []
-    for p in (p for p in SHOWN if p.key in true and np.isfinite(true[p.key]).any()):
-        bounded = p in BOUNDED
-        i = BOUNDED.index(p) if bounded else 0
-        first = next(iter(best.values()))[0][i] if best and bounded else float("nan")
-        guess = np.broadcast_to(np.nanmean(true[p.key], dtype=np.float64), true[p.key].shape)
-        rows.append(error_row(tissue, "constant guess", p, guess, true[p.key], first))
-        if model is not None and p.key in model.keys:
-            rows.append(bound_row(tissue, "Cramér-Rao bound", p, mean_bound(voxels, true, model, p.key), true[p.key], float("nan")))  # fmt: skip
-        for number, kind in enumerate(bounds if bounded else ()):
+    for p in (p for p in SHOWN if p.key in voxels.truth_keys and sums[name, TRUTH, TRUTH, p.key].first.n):
+        i = BOUNDED.index(p) if p in BOUNDED else None
+        truth = sums[name, TRUTH, TRUTH, p.key]
+        first = next(iter(best.values()))[0][i] if best and i is not None else float("nan")
+        rows.append(guess_row(name, p, truth, first))
+        if p.key in model:
+            rows.append(bound_row(name, "Cramér-Rao bound", p, model[p.key], truth, float("nan")))
+        for number, kind in enumerate(bounds if i is not None else ()):
             suffix = "" if len(bounds) == 1 else f" [{number + 1}]"
             mse, error = best[kind][0][i], best[kind][1][i]
-            rows.append(bound_row(tissue, f"Cramér-Rao bound{suffix}", p, lowest[kind][i], true[p.key], mse))
-            rows.append(bound_row(tissue, f"smallest possible{suffix}", p, mse, true[p.key], mse, error))
-            rows.append(
-                bound_row(
-                    tissue,
-                    f"the same, noise-free signals{suffix}",
-                    p,
-                    free[kind][0][i],
-                    true[p.key],
-                    mse,
-                    free[kind][1][i],
-                )
-            )
-        for name, fit in ((name, fit) for name, fit in named.items() if p.key in fit.keys):
-            mse = best[_kind(fit)][0][i] if best and bounded else float("nan")
-            rows.append(error_row(tissue, name, p, fit[p.key][where], true[p.key], mse))
+            clean = (free[kind][0][i], truth, mse, free[kind][1][i])
+            rows.append(bound_row(name, f"Cramér-Rao bound{suffix}", p, lowest[kind][i], truth, mse))
+            rows.append(bound_row(name, f"smallest possible{suffix}", p, mse, truth, mse, error))
+            rows.append(bound_row(name, f"the same, noise-free signals{suffix}", p, *clean))
+        for method, fit in ((method, fit) for method, fit in named.items() if p.key in fit.keys):
+            mse = best[_kind(fit)][0][i] if best and i is not None else float("nan")
+            rows.append(error_row(name, method, p, sums[name, TRUTH, method, p.key], mse))
     return rows
 
 
+def _what_the_bound_is(named: dict[str, EstimateStore], tissues: dict[str, Part]) -> list[str]:
+    """What the smallest possible error holds for, where a method may be below it."""
+    spatial = [name for name, fit in named.items() if fit.options.get("prior") == "spatial"]
+    notes = []
+    if spatial:
+        notes.append(
+            f"the smallest possible error is that of voxelwise methods: {', '.join(spatial)} looks at neighbours, and may be below it"
+        )
+    if len(tissues) > 1:
+        notes.append(
+            "by tissue and part, it is the smallest possible under the prior of the whole phantom: in one of them a method may be below it"
+        )
+    return notes
+
+
+def outcome_counts(fit: EstimateStore) -> NDArray[np.intp]:
+    """Voxels per outcome."""
+    return sum((np.bincount(fit.read_field("outcome", block.start, block.stop), minlength=len(Outcome)) for block in blocks(len(fit))), np.zeros(len(Outcome), np.intp))  # fmt: skip
+
+
 def _shares(fit: EstimateStore) -> dict[Outcome, float]:
-    counts = np.bincount(fit["outcome"], minlength=len(Outcome)) / max(len(fit), 1)
-    return {outcome: float(counts[outcome]) for outcome in Outcome if counts[outcome]}
-
-
-def write_comparison(voxels: VoxelStore, fits: list[EstimateStore], comparison: Comparison, out: Path, stem: str,
-                     force: bool = False) -> list[Path]:  # fmt: skip
-    """Write ``<stem>_compare.csv``, ``<stem>_agreement.csv``, a figure per fit, and the evidence for the models.
-
-    Parameters
-    ----------
-    voxels, fits : open stores, as for `compare`
-    comparison : from `compare`
-    out : folder; made if it is not there
-    stem : how the names begin
-    force : replace files of the same names
-
-    Returns
-    -------
-    the files
-
-    Raises
-    ------
-    InputError
-        if a file exists (without `force`) or cannot be written; nothing is written then
-    """
-    from ivimsc.compare.figure import draw  # matplotlib is loaded only where something is drawn
-    from ivimsc.compare.support_map import support_paths, write_support
-
-    named = name_fits(voxels, fits)
-    names = list(named)
-    against = [("truth", name) for name in names] if comparison.rows else [(names[0], name) for name in names[1:]]
-    tables = {
-        out / f"{stem}_compare.csv": comparison.rows,
-        out / f"{stem}_agreement.csv": comparison.agreements,
-        out / f"{stem}_evidence.csv": comparison.evidence_rows,
-    }
-    maps = [] if comparison.evidence is None else support_paths(out, stem)
-    figures = {out / f"{stem}_compare_{name}.png": (first, name) for first, name in against}
-    for path in (*(path for path, rows in tables.items() if rows), *figures, *maps):
-        refuse_existing(path, force)
-    make_folder(out)
-    written = [write_csv(rows, path, force) for path, rows in tables.items() if rows]
-    index = voxels.index[:]
-    for path, (first, name) in figures.items():
-        other = voxels.truth if first == "truth" else _estimates(named[first])
-        found = _estimates(named[name])
-        written.append(draw(found, other, (first, name), index, voxels.geometry, path, force))
-    if comparison.evidence is not None:
-        written += write_support(comparison.evidence.supported, index, voxels.geometry, out, stem, force)
-    return written
-
-
-def _estimates(fit: EstimateStore) -> dict[str, NDArray]:
-    """f, D, D* and so on (voxel,) of a fit, by key, as far as it has them."""
-    return {p.key: fit[p.key] for p in _common(fit)}
+    shares = outcome_counts(fit) / max(len(fit), 1)
+    return {outcome: float(shares[outcome]) for outcome in Outcome if shares[outcome]}

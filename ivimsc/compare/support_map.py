@@ -1,4 +1,4 @@
-"""The map of the models that the data support: a NIfTI volume of codes, their names, and a picture of the middle slice."""
+"""The map of the models that the data support: a NIfTI volume of codes, their names, and a picture of one slice."""
 
 from pathlib import Path
 
@@ -7,10 +7,11 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from ivimsc.compare.columns import blocks
 from ivimsc.compare.evidence import CODES, NOT_FITTED
-from ivimsc.figures import new_figure, save
+from ivimsc.figures import Slice, bare, mark_sides, new_figure, save
 from ivimsc.files import written_together
-from ivimsc.voxels import Geometry
+from ivimsc.store import VoxelStore
 
 __all__ = ["support_paths", "write_support"]
 
@@ -27,15 +28,15 @@ def support_paths(out: Path, stem: str) -> list[Path]:
 
 
 def write_support(
-    codes: NDArray[np.uint8], index: NDArray[np.int32], geometry: Geometry, out: Path, stem: str, force: bool = False
+    codes: NDArray[np.uint8], voxels: VoxelStore, place: Slice, out: Path, stem: str, force: bool = False
 ) -> list[Path]:
     """Write the map.
 
     Parameters
     ----------
     codes : (voxel,), as in `CODES`
-    index : (voxel, 3), places of the voxels in the volume
-    geometry : of the volume
+    voxels : open store of the voxels
+    place : the slice of the picture
     out, stem : folder, and how the names begin
     force : replace files of the same names
 
@@ -50,24 +51,27 @@ def write_support(
     """
     from ivimsc.nifti import encode_volume  # nibabel is loaded only where NIfTI is written
 
-    volume = np.zeros(geometry.shape, np.uint8, order="F")
-    volume[tuple(index.T)] = codes
+    volume = np.zeros(voxels.geometry.shape, np.uint8, order="F")
+    for block in blocks(len(codes)):
+        volume[tuple(voxels.index[block].T)] = codes[block]
     paths = support_paths(out, stem)
     with written_together(paths, force) as (nifti, table, picture):
         with nifti.open("wb") as file:
-            encode_volume(file, volume, geometry)
+            encode_volume(file, volume, voxels.geometry)
         table.write_text("index\tname\n" + "".join(f"{k}\t{name}\n" for k, name in CODES.items()), encoding="utf-8")
-        _draw(volume, codes, index, geometry, picture)
+        _draw(codes, place, picture)
     return paths
 
 
-def _draw(volume: NDArray[np.uint8], codes: NDArray[np.uint8], index: NDArray[np.int32], geometry: Geometry, path: Path) -> None:  # fmt: skip
-    """The slice with most voxels, and how many voxels of the whole volume support each model."""
-    z = int(np.bincount(index[:, 2]).argmax())
+def _draw(codes: NDArray[np.uint8], place: Slice, path: Path) -> None:
+    """One slice, and how many voxels of the whole volume support each model."""
     figure, axes = new_figure(1, 1, (6.4, 5.2))
-    axes.imshow(volume[:, :, z].T, origin="lower", cmap=ListedColormap(COLOURS), vmin=0, vmax=len(COLOURS) - 1,
-                interpolation="nearest", aspect=geometry.zooms[1] / geometry.zooms[0])  # fmt: skip
-    axes.set(xticks=[], yticks=[], title=f"the model that the data support, slice {z + 1} of {geometry.shape[2]}")
+    shown = place.put(codes[place.rows], NOT_FITTED)
+    axes.imshow(shown, cmap=ListedColormap(COLOURS), vmin=-0.5, vmax=len(COLOURS) - 0.5, interpolation="nearest",
+                aspect=place.aspect)  # fmt: skip
+    bare(axes)
+    mark_sides(axes, place.view)
+    axes.set_title(f"the model that the data support, {place.label}", fontsize=10)
     counts, fitted = np.bincount(codes, minlength=len(COLOURS)), max(int(np.sum(codes != NOT_FITTED)), 1)
     handles = [
         Patch(facecolor=COLOURS[code], edgecolor="#555555", label=f"{name}: {100 * counts[code] / fitted:.1f} %")

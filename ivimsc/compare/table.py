@@ -1,17 +1,27 @@
 """The numbers of a comparison: rows of errors, rows of agreement, and the CSV file."""
 
-import csv
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ivimsc.files import written_whole
+from ivimsc.compare.moments import Pair
 from ivimsc.physics.parameters import Parameter
+from ivimsc.tables import write_table
 
-__all__ = ["Agreement", "Row", "agreement_row", "bound_row", "error_row", "write_csv"]
+__all__ = [
+    "Agreement",
+    "Found",
+    "Row",
+    "agreement_row",
+    "bound_row",
+    "error_row",
+    "found_row",
+    "guess_row",
+    "write_csv",
+]
 
 NONE = float("nan")
 
@@ -40,6 +50,22 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What one method found in one parameter, in display units; missing: voxels without a number."""
+
+    tissue: str
+    method: str
+    parameter: str
+    unit: str
+    voxels: int
+    missing: int
+    mean: float
+    sd: float
+    least: float
+    largest: float
+
+
+@dataclass(frozen=True)
 class Agreement:
     """Agreement of two methods in one parameter, in display units: mean and SD of second - first, 95 % limits of
     agreement (Bland and Altman), Pearson's r; missing: voxels where either has no number.
@@ -59,32 +85,36 @@ class Agreement:
     r: float
 
 
-def error_row(tissue: str, method: str, p: Parameter, found: NDArray, true: NDArray, best: float) -> Row:
+def error_row(tissue: str, method: str, p: Parameter, pair: Pair, best: float) -> Row:
     """The errors of estimates in one parameter.
 
     Parameters
     ----------
     tissue, method : names of the row
     p : the parameter
-    found, true : (voxel,) estimates and truth in the unit of the API; voxels where either is NaN are left out
-    best : smallest possible mean squared error [that unit²], or NaN
+    pair : the truth and the estimates of the tissue, in display units
+    best : smallest possible mean squared error [unit of the API, squared], or NaN
     """
-    there = np.isfinite(found) & np.isfinite(true)
-    about = (tissue, method, p.symbol, p.display_unit, len(true), int(len(true) - there.sum()))
-    if not there.any():
+    about = (tissue, method, p.symbol, p.display_unit, pair.voxels, pair.missing)
+    error, spread = pair.difference, pair.first.variance()
+    if not error.n:
         return Row(*about, NONE, NONE, NONE, NONE, NONE, NONE)
-    error, true = (a[there].astype(np.float64) for a in (found, true))
-    for array in (error, true):
-        array *= p.display_scale
-    error -= true
-    mse, spread = float(np.mean(error**2)), float(np.var(true))
+    mse = error.mean_square
     r2 = 1 - mse / spread if spread > 0 else NONE
     ratio = mse / (best * p.display_scale**2) if best > 0 else NONE
-    return Row(*about, float(error.mean()), float(error.std()), mse**0.5, mse, r2, ratio)
+    return Row(*about, error.mean, error.variance() ** 0.5, mse**0.5, mse, r2, ratio)
+
+
+def guess_row(tissue: str, p: Parameter, pair: Pair, best: float) -> Row:
+    """The errors of a constant guess, the mean of the truth: as `error_row`, of which `pair` holds the truth twice."""
+    spread = pair.first.variance()
+    about = (tissue, "constant guess", p.symbol, p.display_unit, pair.voxels, pair.missing)
+    ratio = spread / (best * p.display_scale**2) if best > 0 else NONE
+    return Row(*about, 0.0, spread**0.5, spread**0.5, spread, 0.0 if spread > 0 else NONE, ratio)
 
 
 def bound_row(
-    tissue: str, name: str, p: Parameter, mse: float, true: NDArray, best: float, mse_error: float = NONE
+    tissue: str, name: str, p: Parameter, mse: float, pair: Pair, best: float, mse_error: float = NONE
 ) -> Row:
     """The row of a bound in one parameter.
 
@@ -93,75 +123,43 @@ def bound_row(
     tissue, name : names of the row
     p : the parameter
     mse : mean squared error of the bound, in the unit of the API, squared
-    true : (voxel,) the truth in the unit of the API
-    best : smallest possible mean squared error, in the same unit
+    pair : holds the truth of the tissue, first, in display units
+    best : smallest possible mean squared error, in the unit of `mse`
     mse_error : standard error of `mse`, in the same unit
     """
     square = p.display_scale**2
-    spread = float(np.var(np.asarray(true, np.float64))) * square
+    spread = pair.first.variance()
     r2 = 1 - mse * square / spread if spread > 0 and np.isfinite(mse) else NONE
     rmse = max(mse, 0.0) ** 0.5 * p.display_scale
     ratio = mse / best if best > 0 else NONE
-    return Row(
-        tissue,
-        name,
-        p.symbol,
-        p.display_unit,
-        len(true),
-        0,
-        NONE,
-        NONE,
-        rmse,
-        mse * square,
-        r2,
-        ratio,
-        mse_error * square,
-    )
+    about = (tissue, name, p.symbol, p.display_unit, pair.voxels, 0)
+    return Row(*about, NONE, NONE, rmse, mse * square, r2, ratio, mse_error * square)
 
 
-def agreement_row(tissue: str, names: tuple[str, str], p: Parameter, first: NDArray, second: NDArray) -> Agreement:
+def agreement_row(tissue: str, names: tuple[str, str], p: Parameter, pair: Pair) -> Agreement:
     """How far two methods agree in one parameter.
 
     Parameters
     ----------
     tissue, names : names of the row: the tissue, and the two methods
     p : the parameter
-    first, second : (voxel,) estimates of the two in the unit of the API; voxels where either is NaN are left out
+    pair : the estimates of the two, in display units
     """
-    a, b = (np.asarray(x, np.float64) * p.display_scale for x in (first, second))
-    there = np.isfinite(a) & np.isfinite(b)
-    about = (tissue, *names, p.symbol, p.display_unit, len(a), int(len(a) - there.sum()))
-    if there.sum() < 2:
+    about = (tissue, *names, p.symbol, p.display_unit, pair.voxels, pair.missing)
+    if pair.difference.n < 2:
         return Agreement(*about, NONE, NONE, NONE, NONE, NONE)
-    a, b = a[there], b[there]
-    difference, sd = float(np.mean(b - a)), float(np.std(b - a, ddof=1))
-    constant = a.std() == 0 or b.std() == 0
-    r = NONE if constant else float(np.corrcoef(a, b)[0, 1])
-    return Agreement(*about, difference, sd, difference - 1.96 * sd, difference + 1.96 * sd, r)
+    mean, sd = pair.difference.mean, pair.difference.variance(1) ** 0.5
+    return Agreement(*about, mean, sd, mean - 1.96 * sd, mean + 1.96 * sd, pair.correlation)
 
 
-def write_csv(rows: Iterable[Row | Agreement], path: Path, force: bool = False) -> Path:
-    """Write rows as a CSV file; a number that is NaN is an empty cell.
+def found_row(tissue: str, method: str, p: Parameter, pair: Pair) -> Found:
+    """What a fit found in one parameter; `pair` holds its estimates twice."""
+    values = pair.first
+    some = (values.mean, values.variance(1) ** 0.5, values.low, values.high) if values.n else (NONE,) * 4
+    return Found(tissue, method, p.symbol, p.display_unit, pair.voxels, pair.missing, *some)
 
-    Parameters
-    ----------
-    rows : at least one, all of one kind of dataclass: its fields are the columns
-    path : file to write
-    force : replace a file of the same name
 
-    Returns
-    -------
-    `path`
-
-    Raises
-    ------
-    InputError
-        if the file exists (without `force`) or cannot be written
-    """
-    rows = [asdict(row) for row in rows]
-    with written_whole(path, force) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: "" if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()})
-    return path
+def write_csv(rows: Iterable[Any], path: Path, force: bool = False) -> Path:
+    """Write rows as a CSV file (see `ivimsc.tables.write_table`): the fields of their dataclass are the columns."""
+    rows = list(rows)
+    return write_table(path, [one.name for one in fields(rows[0])], map(astuple, rows), force)

@@ -12,9 +12,15 @@ from typing import Any
 
 from numba import config, cuda
 
+from ivimsc.compiling.cache import guard
+
 __all__ = ["SIMULATED", "as_device"]
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
+if not SIMULATED:
+    from numba.cuda.core import caching
+
+    guard(caching)  # every module of kernels imports this one before it makes any
 _built: dict[Any, Callable] = {}
 
 

@@ -20,11 +20,13 @@ from ivimsc.errors import DeviceError, InputError
 __all__ = [
     "BLOCK",
     "Launch",
+    "beside",
     "choose_device",
     "empty_beside",
     "find_gpus",
     "is_on_gpu",
     "leave_gpu",
+    "on_host",
     "parse_device",
     "run_blocks",
     "usable_cores",
@@ -153,6 +155,21 @@ def empty_beside(launch: Launch, array: Any, shape: tuple[int, ...], dtype: type
 
     with cuda.gpus[launch.gpu]:
         return cuda.device_array(shape, dtype)
+
+
+def on_host(array: Any) -> np.ndarray:
+    """An array in host memory: itself, or a copy of one on a GPU."""
+    return array.copy_to_host() if is_on_gpu(array) else array
+
+
+def beside(array: Any, values: np.ndarray, launch: Launch) -> Any:
+    """`values` where `array` is: as they are in host memory, or copied to the GPU of `launch`."""
+    if not is_on_gpu(array):
+        return values
+    from numba import cuda
+
+    with cuda.gpus[launch.gpu]:
+        return cuda.to_device(np.ascontiguousarray(values))
 
 
 def run_blocks(launch: Launch, kernel: Callable, n: int, *arguments: object, block: int = BLOCK) -> None:

@@ -15,31 +15,35 @@ from numpy.typing import NDArray
 from ivimsc.compiling import JIT, KERNEL
 from ivimsc.device.launch import Launch, is_on_gpu, run_blocks
 from ivimsc.estimates import Estimates
-from ivimsc.numerics.ending import AT_BOUND, CONVERGED, MISFIT, UNIDENTIFIABLE, Box, ending
+from ivimsc.numerics.ending import AT_BOUND, CONVERGED, UNIDENTIFIABLE, Box, ending
 from ivimsc.numerics.lanes import LANES
 from ivimsc.numerics.standard_errors import ERROR_LANES, errors_in_lanes
 
-__all__ = ["Evidence", "Found", "evidence_of", "judge", "judged", "mark_misfits"]
+__all__ = ["Evidence", "Found", "evidence_of", "judge", "judged"]
 
 L = LANES
 NO_BOX = Box(-np.inf, np.inf, -np.inf, np.inf, -np.inf, np.inf)  # bounds are the method's own matter
 
 
 class Found(NamedTuple):
-    """Estimates (voxel,) float32: S0 and rmse in the unit of the signal, D and Dstar in mm²/s; NaN where there is none."""
+    """Estimates (voxel,) float32: S0 in the unit of the signal, D and Dstar in mm²/s; NaN where there is none.
+
+    spread: root mean square of the residuals, each times the root of its number of images; in the unit of the signal.
+    """
 
     S0: NDArray[np.float32]
     f: NDArray[np.float32]
     D: NDArray[np.float32]
     Dstar: NDArray[np.float32]
-    rmse: NDArray[np.float32]
+    spread: NDArray[np.float32]
 
 
 class Evidence(NamedTuple):
     """What the data know of a voxel.
 
-    b (b,) float64 [ms/µm²]; root (b,) float64: square root of the number of images behind each b-value; sigma: noise SD in the unit of the signal, 0 where it comes from each voxel's residuals;
-    factor: what turns rmse into that noise SD, NaN without a degree of freedom; known_s0: S0 was given.
+    b (b,) float64 [ms/µm²]; root (b,) float64: square root of the number of images behind each b-value; sigma: noise SD of one
+    image in the unit of the signal, 0 where it comes from each voxel's residuals; factor: what turns `Found.spread` into that
+    noise SD, NaN without a degree of freedom; known_s0: S0 was given.
     """
 
     b: NDArray[np.float64]
@@ -63,7 +67,7 @@ def evidence_of(
     bvalues : (b,) all b-values that the estimates rest on [s/mm²], that of a measured S0 among them
     sigma : noise SD in the unit of the signal; None: from the residuals of each voxel
     known_s0 : S0 was given, not measured
-    residuals : number of b-values that rmse is over; None: all
+    residuals : number of b-values that the residuals are over; None: all
     weights : (b,) images that each signal is the mean of, sigma being the noise of one; None: 1 each
     """
     unknowns, n = 3 if known_s0 else 4, len(bvalues)
@@ -74,9 +78,9 @@ def evidence_of(
 
 
 @njit(**JIT)
-def noise_of(rmse, evidence):
-    """Noise SD of a voxel in the unit of the signal: the known one, or that of its residuals."""
-    return evidence.sigma if evidence.sigma > 0 else np.float64(rmse) * evidence.factor
+def noise_of(spread, evidence):
+    """Noise SD of one image of a voxel in the unit of the signal: the known one, or that of its residuals."""
+    return evidence.sigma if evidence.sigma > 0 else np.float64(spread) * evidence.factor
 
 
 @njit(**JIT)
@@ -100,7 +104,7 @@ def _kernel(start, stop, found, evidence, outcome):
             v = first + lane
             if outcome[v] != CONVERGED and outcome[v] != AT_BOUND:
                 continue
-            noise = noise_of(found.rmse[v], evidence) / found.S0[v]
+            noise = noise_of(found.spread[v], evidence) / found.S0[v]
             if is_unidentifiable(found.f[v], t.d[lane], t.p[lane], (t.f_error[lane], t.p_error[lane]), noise):
                 outcome[v] = UNIDENTIFIABLE
 
@@ -108,7 +112,7 @@ def _kernel(start, stop, found, evidence, outcome):
 def judged(launch: Launch, estimates: Estimates, evidence: Evidence) -> Estimates:
     """The same estimates; the outcome of the voxels whose D* the data cannot tell says so (it is changed in place)."""
     e = estimates
-    judge(launch, Found(e.S0, e.f, e.D, e.Dstar, e.rmse), evidence, e.outcome)
+    judge(launch, Found(e.S0, e.f, e.D, e.Dstar, e.rmse if e.spread is None else e.spread), evidence, e.outcome)
     return estimates
 
 
@@ -128,23 +132,3 @@ def judge(launch: Launch, found: Found, evidence: Evidence, outcome: Any) -> Non
         judge_on_gpu(launch, found, evidence, outcome)
     else:
         run_blocks(launch, _kernel, len(outcome), found, evidence, outcome)
-
-
-def mark_misfits(launch: Launch, estimates: Estimates, limit: float) -> None:
-    """Give the outcome `MISFIT` to the voxels whose residuals are beyond what noise does; outcomes change in place.
-
-    Parameters
-    ----------
-    launch : where the estimates are
-    estimates : those of the method; their outcome is changed where it is converged, at a bound or not identifiable
-    limit : largest mean square of residuals, in the unit of the signal, squared; inf: nothing is changed
-    """
-    if not np.isfinite(limit):
-        return
-    if is_on_gpu(estimates.outcome):
-        from ivimsc.device.verdict_on_gpu import mark_misfits_on_gpu  # CUDA is loaded only where it runs
-
-        mark_misfits_on_gpu(launch, estimates.rmse, limit, estimates.outcome)
-        return
-    beyond = estimates.rmse.astype(np.float64) ** 2 > limit
-    estimates.outcome[beyond & np.isin(estimates.outcome, (CONVERGED, AT_BOUND, UNIDENTIFIABLE))] = MISFIT

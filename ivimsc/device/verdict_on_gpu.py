@@ -10,9 +10,9 @@ from ivimsc.device.device_functions import as_device
 from ivimsc.device.launch import Launch
 from ivimsc.device.streaming import THREADS, grid, on_device
 from ivimsc.numerics import lanes, standard_errors
-from ivimsc.numerics.ending import AT_BOUND, CONVERGED, MISFIT, UNIDENTIFIABLE
+from ivimsc.numerics.ending import AT_BOUND, CONVERGED, UNIDENTIFIABLE
 
-__all__ = ["judge_kernel", "judge_on_gpu", "mark_misfits_on_gpu", "misfit_kernel"]
+__all__ = ["judge_kernel", "judge_on_gpu"]
 
 NO_GRAM = standard_errors.NO_GRAM
 _is_unidentifiable, _noise_of, _add_gram, _unit_errors, _exp64 = (
@@ -34,7 +34,7 @@ def judge_kernel(found, evidence, outcome):
     for k in range(b.shape[0]):
         sums = _add_gram(sums, root[k] * _exp64(-b[k] * d), root[k] * _exp64(-b[k] * p), b[k])
     errors = _unit_errors(sums, 1.0 - f, f, evidence.known_s0, False)
-    noise = _noise_of(found.rmse[v], evidence) / found.S0[v]
+    noise = _noise_of(found.spread[v], evidence) / found.S0[v]
     if _is_unidentifiable(f, d, p, (errors.f, errors.p), noise):
         outcome[v] = UNIDENTIFIABLE
 
@@ -45,23 +45,4 @@ def judge_on_gpu(launch: Launch, found: Any, evidence: Any, outcome: Any) -> Non
         there = evidence._replace(b=cuda.to_device(evidence.b), root=cuda.to_device(evidence.root))
         if len(outcome):
             judge_kernel[grid(len(outcome), THREADS), THREADS](found, there, outcome)
-            cuda.synchronize()
-
-
-@cuda.jit(cache=True)
-def misfit_kernel(rmse, limit, outcome):
-    """See `verdict.mark_misfits`: one voxel per thread."""
-    v = cuda.grid(1)
-    if v >= outcome.shape[0]:
-        return
-    square = np.float64(rmse[v]) * np.float64(rmse[v])
-    if square > limit and (outcome[v] == CONVERGED or outcome[v] == AT_BOUND or outcome[v] == UNIDENTIFIABLE):
-        outcome[v] = MISFIT
-
-
-def mark_misfits_on_gpu(launch: Launch, rmse: Any, limit: float, outcome: Any) -> None:
-    """`verdict.mark_misfits` where the arrays are on the GPU of `launch`."""
-    with on_device(launch):
-        if len(outcome):
-            misfit_kernel[grid(len(outcome), THREADS), THREADS](rmse, limit, outcome)
             cuda.synchronize()

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from ivimsc.device.launch import BLOCK, Launch, choose_device
 from ivimsc.errors import InputError
 from ivimsc.files import make_folder
+from ivimsc.fit.identity import Seen, places_sha256, require_signals
 from ivimsc.fit.prepare import Prepared, prepare
 from ivimsc.maps import map_paths, map_stem, write_maps
 from ivimsc.methods import find_method
 from ivimsc.outcome import Outcome
 from ivimsc.store import EstimateStore, PartFile, VoxelStore
-from ivimsc.store.journal import to_json
+from ivimsc.store.journal import header_difference
 from ivimsc.voxels import SelectedVoxels
 
 __all__ = ["FitJob", "FitSummary", "fit_file"]
@@ -181,18 +182,25 @@ def _prepare(job: FitJob, voxels: Any) -> _Ready:
     launch = choose_device(job.device, job.threads, method.name, method.on_cuda)
     chosen = voxels if job.bvalues is None else SelectedVoxels(voxels, job.bvalues)
     prepared = prepare(method, job.settings, chosen, launch)
-    header = PartFile.header(chosen, method.name, {**vars(prepared.options), **prepared.fitter.identity})
+    more = {"weights": chosen.weights.tolist(), "places_sha256": places_sha256(chosen)}
+    more["device"] = "cuda" if prepared.fitter.launch.on_gpu else "cpu"  # their last digits differ
+    header = PartFile.header(chosen, method.name, prepared.identity(), **more)
+    if job.resume and isinstance(voxels, VoxelStore):
+        require_signals(voxels)
     return _Ready(chosen, prepared, header)
 
 
 def _run(job: FitJob, ready: _Ready, tell: _Tell) -> None:
     """The third step: chunk by chunk into the part file, then the whole into place."""
     if job.resume and not job.force and job.target.exists():  # it was stopped between the store and its maps
-        return _require_same(job.target, ready.header)
+        _require_same(job.target, ready.header)
+        return PartFile.discard(job.target)
     make_folder(job.out)
     voxels, fitter, notes = ready.voxels, ready.prepared.fitter, ready.prepared.notes
     begin, told = time.perf_counter(), len(fitter.launch.notes)
     with PartFile.open(job.target, ready.header, resume=job.resume, force=job.force) as part:
+        if part.dropped:
+            tell.say(part.dropped)
         _fit_chunks(part, job.chunk, ready, tell)
         seconds, late = time.perf_counter() - begin, fitter.launch.notes[told:]
         for note in late:
@@ -204,14 +212,20 @@ def _run(job: FitJob, ready: _Ready, tell: _Tell) -> None:
 
 def _fit_chunks(part: PartFile, fixed: int | None, ready: _Ready, tell: _Tell) -> None:
     """Fit what is left of the voxels; chunks have `fixed` voxels, or as many as take between `QUICK` and `SLOW` seconds."""
-    voxels, prepared = ready.voxels, ready.prepared
+    voxels, prepared, seen = ready.voxels, ready.prepared, Seen()
+    for start, stop, checksum in part.chunks:
+        seen.add(voxels.read(start, stop), voxels.read_s0(start, stop))
+        if seen.sha256() != checksum:
+            raise InputError(f"{part.path}: found chunks fitted to other signals (voxels {start} to {stop}), expected those of this fit: force=True starts anew")  # fmt: skip
     most = max(BLOCK, CHUNK_SIGNALS // len(voxels.bvalues) // BLOCK * BLOCK)
     chunk = fixed or min(FIRST_CHUNK, most)
     tell.progress(part.done, len(voxels))
     while part.done < len(voxels):
         begin = time.perf_counter()
         start, stop = part.done, min(part.done + chunk, len(voxels))
-        part.append(prepared.fit(voxels.read(start, stop), start, voxels.read_s0(start, stop)))
+        signals, s0 = voxels.read(start, stop), voxels.read_s0(start, stop)
+        seen.add(signals, s0)
+        part.append(prepared.fit(signals, start, s0), seen.sha256())
         tell.progress(stop, len(voxels))
         took = time.perf_counter() - begin
         if not fixed:
@@ -239,11 +253,10 @@ def _check_out(job: FitJob) -> None:
 def _require_same(target: Path, header: Mapping[str, Any]) -> None:
     """With ``resume``, a store that is there already must be the result of this very fit."""
     with EstimateStore(target) as store:
-        found = {"method": store.method, "options": store.options, "bvalues": store.bvalues, "voxels": len(store)}
-        found |= {"signals_sha256": store.signals_sha256, "ivimsc_version": store.version}
-    differ = [name for name in found if to_json(found[name]) != to_json(header[name])]
-    if differ:
-        raise InputError(f"{target}: found the result of another fit ({', '.join(differ)} differ), expected that of this one: force=True overwrites it")  # fmt: skip
+        found = store.header
+    unknown = "found the result of a fit that keeps no record of what it depended on, expected that of this one"
+    if differs := unknown if found is None else header_difference(found, header):
+        raise InputError(f"{target}: {differs}; force=True overwrites it")
 
 
 def _count(store: EstimateStore) -> dict[Outcome, int]:

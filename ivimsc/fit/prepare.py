@@ -1,25 +1,24 @@
 """A fit made ready, the same way for arrays and for files: options, what they name, the noise level, the method, the notes."""
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from ivimsc.device.launch import Launch
-from ivimsc.device.verdict import mark_misfits
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
-from ivimsc.fit.inputs import inputs_of
+from ivimsc.fit.inputs import identity_of, inputs_of
+from ivimsc.fit.misfits import Standard, marked, standard_of
 from ivimsc.fit.noise import FEWEST, NoiseLevel, measure_noise
+from ivimsc.fit.noise_map import InUnitsOfNoise, NoiseMap, noise_map_of
 from ivimsc.fitter import Fitter
-from ivimsc.methods import Method, make_options
+from ivimsc.methods import Inputs, Method, make_options
 from ivimsc.voxels import VoxelSource
 
 __all__ = ["Prepared", "prepare"]
-
-BY_CHANCE = 1e-4  # one voxel in 10,000 is called a misfit by noise alone
 
 
 class Noise:
@@ -53,19 +52,31 @@ class Prepared(NamedTuple):
     fitter : the method, ready for the data set
     options : of the method
     notes : what is told of the data, the device, the method's choices and the noise
-    limit : mean square of residuals beyond which a voxel is a misfit [unit of the signal, squared]; inf: not judged
+    standard : what the residuals are held against
+    inputs : what the method was given beside its options and the voxels
+    noise_map : the noise of each voxel, where it is not one number for all
     """
 
     fitter: Fitter
     options: Any
     notes: list[str]
-    limit: float
+    standard: Standard
+    inputs: Inputs
+    noise_map: NoiseMap | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """All that the results depend on beside the voxels: options, and checksums of the files that they name."""
+        own = {**vars(self.options), **identity_of(self.inputs), **self.fitter.identity}
+        return own if self.noise_map is None else own | self.noise_map.identity
 
     def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
         """Fit some voxels (see `Fitter.fit`), and mark those that the model does not explain."""
+        noise = self.noise_map
+        if noise is not None:
+            signals, s0 = noise.divided(signals, first), None if s0 is None else noise.divided(s0, first)
         estimates = self.fitter.fit(signals, first, s0)
-        mark_misfits(self.fitter.launch, estimates, self.limit)
-        return estimates
+        estimates = replace(marked(estimates, signals, self.standard, self.fitter.launch), spread=None)
+        return estimates if noise is None else noise.restored(estimates, first)
 
 
 def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, launch: Launch) -> Prepared:
@@ -73,7 +84,7 @@ def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, la
 
     Parameters
     ----------
-    method, settings : the record of the method, and its options, typed or as text
+    method, settings : the record of the method, and its options, typed or as text; sigma may be a map of the noise
     voxels : the data, with ``attrs["notes"]`` where something was noted while they were read
     launch : where to run
 
@@ -82,29 +93,27 @@ def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, la
     InputError
         for bad options, for files that they name and that cannot be used, and for data that the method cannot fit
     """
-    module, noise = method.load(), Noise(voxels, launch)
+    module = method.load()
+    noise_map = noise_map_of(settings, voxels) if "sigma" in _names_of(module.Options) else None
+    if noise_map is not None:
+        settings, voxels = {**settings, "sigma": 1.0}, InUnitsOfNoise(voxels, noise_map)
+    noise = Noise(voxels, launch)
     options = make_options(module, settings)
-    fitter = module.prepare(voxels, options, launch, inputs_of(method, options, lambda: noise.level().of_signals))
-    given = getattr(options, "sigma", None)
-    level = noise.known()
+    inputs = inputs_of(method, options, lambda: noise.level().of_signals)
+    fitter = module.prepare(voxels, options, launch, inputs)
     notes = [*voxels.attrs.get("notes", []), *fitter.launch.notes, *fitter.notes]
+    given = getattr(options, "sigma", None)
     if isinstance(given, int | float):
         sigma = float(given)
+        notes += [] if noise_map is None else noise_map.notes()
     else:
+        level = noise.known()
         sigma = 0.0 if level is None else level.sigma
         notes += [] if level is None else [level.sentence()]
-    weights = np.asarray(voxels.weights, np.float64)[getattr(fitter, "columns", slice(None))]  # of the b-values it uses
-    return Prepared(fitter, options, notes, _limit(sigma, weights))
+    return Prepared(
+        fitter, options, notes, standard_of(fitter, options, voxels, sigma, method.trained), inputs, noise_map
+    )
 
 
-def _limit(sigma: float, weights: NDArray[np.float64]) -> float:
-    """Mean square of residuals that noise alone passes in `BY_CHANCE` of the voxels; inf where sigma is 0: not known.
-
-    The signal at a b-value is the mean of `weights` (b,) images, each with noise `sigma`. A sum of squares of different
-    variances is taken for a multiple of a chi-square with the same mean and variance (Satterthwaite, Biometrics 2:110, 1946).
-    """
-    if not sigma > 0:
-        return np.inf
-    a = 1 / weights
-    scale, freedom = np.sum(a * a) / np.sum(a), np.sum(a) ** 2 / np.sum(a * a)
-    return float(sigma**2 * scale * chi2.isf(BY_CHANCE, freedom) / len(weights))
+def _names_of(options: type) -> set[str]:
+    return {field.name for field in fields(options)}

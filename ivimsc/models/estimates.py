@@ -12,11 +12,13 @@ from ivimsc.device.verdict import Evidence, evidence_of, judged
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
 from ivimsc.fitter import Fitter, Inputs
-from ivimsc.models.file import Layout, Model, require_layout
+from ivimsc.models.file import Model
+from ivimsc.models.layout import Layout, require_layout
 from ivimsc.models.limits import LARGEST_S0, Limits, are_outside, largest_of, limits_of, shown
 from ivimsc.models.products import in_fixed_blocks
 from ivimsc.options import expect_positive, option
 from ivimsc.outcome import Outcome
+from ivimsc.physics.models import predicted
 from ivimsc.voxels import VoxelSource
 
 __all__ = ["LayerFitter", "LayerOptions", "Signals", "require_model", "to_estimates"]
@@ -53,7 +55,8 @@ class Signals:
     ----------
     columns : (b,) places of the model's b-values among those of the voxels
     zero : place of b = 0 among them, or -1 where S0 is given or comes beside the signals
-    note : where S0 comes from, in words
+    weights : (b,) images behind each of the model's b-values
+    notes : where S0 comes from, and whether numbers of images differ, in words
     """
 
     def __init__(self, voxels: VoxelSource, model: Model, s0: float | None) -> None:
@@ -62,13 +65,24 @@ class Signals:
         if s0 is None and not len(zero) and not voxels.leaves_out_s0:
             raise InputError(f"option s0 of {model.method}: found none, and no b = 0 in the data, expected S0 as the option s0")  # fmt: skip
         self.zero = int(zero[0]) if s0 is None and len(zero) else -1
-        self.note = "S0: signal at b = 0" if s0 is None else f"S0: {s0:g} (given)"
+        self.weights = voxels.weights[self.columns]
+        self._s0_images = voxels.weights[self.zero] if self.zero >= 0 else getattr(voxels, "s0_images", 1.0)
+        self.notes = ["S0: signal at b = 0" if s0 is None else f"S0: {s0:g} (given)"]
+        if np.any(self.weights != self.weights[0]):
+            low, high = self.weights.min(), self.weights.max()
+            self.notes.append(
+                f"b-values are means of {low:g} to {high:g} images; the model, which was trained for as many at each, takes all alike"
+            )
 
-    def evidence(self, bvalues: NDArray[np.float64]) -> Evidence:
-        """What the data know: the model's `bvalues` (b,), and b = 0 where S0 was measured there and is not one of them."""
+    def evidence(self, bvalues: NDArray[np.float64], sigma: float | None = None) -> Evidence:
+        """What the data know: the model's `bvalues` (b,), and b = 0 where S0 was measured there and is not one of them.
+
+        sigma: noise SD of one image in the unit of the signal, None: from the residuals of each voxel.
+        """
         measured = self.s0 is None and not (bvalues == 0).any()
         used = np.concatenate([[0.0], bvalues]) if measured else bvalues
-        return evidence_of(used, None, self.s0 is not None, len(bvalues))
+        images = np.concatenate([[self._s0_images], self.weights]) if measured else self.weights
+        return evidence_of(used, sigma, self.s0 is not None, len(bvalues), images)
 
     def bases(self, n: int, beside: NDArray[np.float32] | None) -> NDArray[np.float32]:
         """S0 (voxel,) of n voxels where it is no column of their signals; `beside`: the signal at b = 0 that came along."""
@@ -95,7 +109,7 @@ class Signals:
 
 def to_estimates(y: NDArray[np.float32], s0: NDArray[np.float32], parameters: NDArray[np.float32],
                  bvalues: NDArray[np.float64], limits: Limits, outside: NDArray | bool = False,
-                 misfit: NDArray | bool = False) -> Estimates:  # fmt: skip
+                 weights: NDArray | None = None) -> Estimates:  # fmt: skip
     """Estimates of signals `y` (voxel, b) over `s0` (voxel,) from S0/s0, f, D, D* (voxel, 4) [µm²/ms].
 
     Parameters
@@ -103,29 +117,28 @@ def to_estimates(y: NDArray[np.float32], s0: NDArray[np.float32], parameters: ND
     y, s0, parameters, bvalues : as above; b-values [s/mm²]
     limits : of the model
     outside : (voxel,) outside the training for other reasons than signals and estimates
-    misfit : (voxel,) residuals that the noise does not explain
+    weights : (b,) images behind each signal; None: one
 
     Returns
     -------
     Estimates
         Outcomes, of which the first that holds is taken: 5 for bad signals (s0 = 0); 7 for what lies outside the training
-        (`limits.are_outside`), whose values are clipped (`limits.shown`); 8 for a misfit; 4 where D* is NaN (no perfusion
-        part); 2 where D is (no tissue part); else 1.
+        (`limits.are_outside`), whose values are clipped (`limits.shown`); 4 where D* is NaN (no perfusion part); 2 where D is
+        (no tissue part); else 1. Where numbers of images differ, `spread` is there.
     """
     parameters = np.array(parameters, np.float32, order="F")  # a copy, whose columns are changed below
     scale, f, D, Dstar = parameters.T
-    b = (bvalues * 1e-3).astype(np.float32)[:, None]
     with np.errstate(over="ignore", invalid="ignore"):
-        tissue, blood = (np.where(np.isnan(d), 0, np.exp(-b * d)) for d in (D, Dstar))
-        model = scale * ((1 - f) * tissue + f * blood)
-        rmse = np.sqrt(np.mean((model.T - y) ** 2, axis=1))
+        model = predicted({"s0": scale, "f": f, "d": D, "dstar": Dstar}, (bvalues * 1e-3).astype(np.float32))
+        squares = (model - y) ** 2
+        rmse = np.sqrt(np.mean(squares, axis=1))
+        spread = None if weights is None or np.all(weights == 1) else np.sqrt(squares @ weights / len(bvalues))
     good = s0 != 0
     outside = (are_outside(y, parameters, limits) | outside) & good
     outcome = np.full(len(y), Outcome.CONVERGED, np.uint8)
     for holds, kind in (
         (np.isnan(D), Outcome.AT_BOUND),
         (np.isnan(Dstar), Outcome.DSTAR_UNIDENTIFIABLE),
-        (misfit, Outcome.MISFIT),
         (outside, Outcome.OUTSIDE_TRAINING),
         (~good, Outcome.BAD_SIGNAL),
     ):
@@ -137,7 +150,7 @@ def to_estimates(y: NDArray[np.float32], s0: NDArray[np.float32], parameters: ND
     values = [scale * s0, f, D * np.float32(1e-3), Dstar * np.float32(1e-3), rmse * s0]
     for array in values:
         array[~good] = np.nan
-    return Estimates(*values, outcome)
+    return Estimates(*values, outcome, spread=None if spread is None else (spread * s0).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -146,9 +159,10 @@ class LayerOptions:
 
     model: str | None = option(None, "model file (.safetensors) of ivimsc train")
     s0: float | None = option(None, "S0 where it is known (none: the signal at b = 0)")
+    sigma: float | None = option(None, "noise SD of one image, for the outcomes (none: from residuals)")
 
     def __post_init__(self) -> None:
-        expect_positive(self, ("s0",), "the method")
+        expect_positive(self, ("s0", "sigma"), "the method")
 
 
 class LayerFitter(Fitter):
@@ -159,9 +173,9 @@ class LayerFitter(Fitter):
         self.model, self.signals = model, Signals(voxels, model, options.s0)
         self.identity = {"model_sha256": model.sha256}
         self.bvalues = voxels.bvalues[self.signals.columns]
-        self.evidence = self.signals.evidence(self.bvalues)
+        self.evidence, self.columns = self.signals.evidence(self.bvalues, options.sigma), self.signals.columns
         self.limits = limits_of(model.about.get("range", {}), len(self.bvalues), self.ends())
-        self.notes += [f"model: {model.source} (SHA-256 {model.sha256[:12]})", self.signals.note]
+        self.notes += [f"model: {model.source} (SHA-256 {model.sha256[:12]})", *self.signals.notes]
 
     def parameters(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
         """S0/s0, f, D, D* (voxel, 4) [µm²/ms] of signals y (voxel, b) over s0."""
@@ -175,4 +189,5 @@ class LayerFitter(Fitter):
         """Fit some voxels: see `Fitter.fit`."""
         y, base = self.signals(np.asarray(signals, np.float32), s0)
         parameters = in_fixed_blocks(y, self.parameters, first)
-        return judged(self.launch, to_estimates(y, base, parameters, self.bvalues, self.limits), self.evidence)
+        found = to_estimates(y, base, parameters, self.bvalues, self.limits, weights=self.signals.weights)
+        return judged(self.launch, found, self.evidence)

@@ -5,7 +5,6 @@ Reading needs no torch: a published model runs in the core installation. The met
 that the model was trained for, and the version that wrote it.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,15 +13,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ivimsc.errors import InputError
-from ivimsc.files import told, written_whole
+from ivimsc.files import written_whole
+from ivimsc.models.reading import checksum, read_arrays, require_about
 
-__all__ = ["Layout", "Model", "read_model", "require_layout", "write_model"]
+__all__ = ["Model", "read_model", "write_model"]
 
 FORMAT, VERSION = "ivimsc-model", 1
+CHECKSUM = "ivimsc_sha256"  # in the metadata: SHA-256 of the other metadata and of the arrays
 SAME = {"rtol": 1e-3, "atol": 0.5}  # s/mm²: b-values that count as equal
 
 
@@ -35,7 +35,8 @@ class Model:
     method : scdnn, mlp or ivimnet
     arrays : float32 weights by name
     about : the metadata: ``bvalues`` [s/mm²] (None: a general model), ``options``, ``training``, ``history``, ``range``
-    source : the file, for messages
+    source, sha256 : the file, for messages, and its SHA-256
+    has_checksum : the file has a checksum, which holds
     """
 
     method: str
@@ -43,6 +44,7 @@ class Model:
     about: dict[str, Any]
     source: str = "model"
     sha256: str = field(default="", compare=False)
+    has_checksum: bool = field(default=False, compare=False)
 
     @cached_property
     def bvalues(self) -> NDArray[np.float64] | None:
@@ -94,7 +96,7 @@ class Model:
         return [
             *lines,
             f"made by:  ivimsc {about.get('ivimsc_version', 'of unknown version')}",
-            f"SHA-256:  {self.sha256}",
+            f"SHA-256:  {self.sha256}{'' if self.has_checksum else ' (the file has no checksum of its own: an earlier ivimsc wrote it)'}",
         ]
 
 
@@ -108,7 +110,8 @@ _S0 = {
 def write_model(path: str | Path, model: Model, force: bool = False) -> Path:
     """Write a model file whole."""
     text = json.dumps({"format": FORMAT, "format_version": VERSION, "method": model.method, **model.about})
-    data = save({k: np.ascontiguousarray(a, np.float32) for k, a in model.arrays.items()}, {"ivimsc": text})
+    arrays = {k: np.ascontiguousarray(a, np.float32) for k, a in model.arrays.items()}
+    data = save(arrays, {"ivimsc": text, CHECKSUM: checksum(text, arrays)})
     with written_whole(path, force) as temporary:
         temporary.write_bytes(data)
     return Path(path)
@@ -120,58 +123,31 @@ def read_model(path: str | Path) -> Model:
     Raises
     ------
     InputError
-        if the file is missing, truncated, not safetensors, not of ivimsc, of a newer version, or holds NaN
+        if the file is missing, truncated, not safetensors, not of ivimsc, of a newer version, damaged, or holds NaN
     """
     path = Path(path)
-    with told(path, "a model file"):
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    arrays, metadata, sha256 = read_arrays(path)
+    text = metadata.get("ivimsc", "null")
     try:
-        with safe_open(path, "numpy") as file:
-            text = (file.metadata() or {}).get("ivimsc")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: found no safetensors file ({_first_line(error)}), expected a model file") from None
-    try:
-        about = json.loads(text or "null")
+        about = json.loads(text)
         method, version = about.pop("method"), about.pop("format_version")
-        known = about.pop("format") == FORMAT and isinstance(about["bvalues"], list | None)
-    except (KeyError, TypeError, AttributeError, ValueError):
+        known = about.pop("format") == FORMAT and type(version) is int and "bvalues" in about
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         known = False
     if not known:
         raise InputError(f"{path}: found safetensors of another program, expected a model written by ivimsc train")
     if version > VERSION:
         raise InputError(f"{path}: found format version {version}, expected at most {VERSION}: a newer ivimsc wrote it")
+    if CHECKSUM in metadata and metadata[CHECKSUM] != checksum(text, arrays):
+        raise InputError(f"{path}: found a damaged model, which does not agree with its checksum, expected a whole one")
+    try:
+        require_about(about, method, _S0)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{path}: found {error}") from None
     bad = [name for name, array in arrays.items() if not np.all(np.isfinite(array))]
     if bad:
-        raise InputError(f"{path}: found NaN or Inf in {bad[0]}, expected finite weights")
-    return Model(method, arrays, about, str(path), sha256)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the arrays of a model have to be.
-
-    Attributes
-    ----------
-    arrays : names that have to be there
-    inputs : the array that takes the signals, and which of its axes counts them; None for a model of any protocol
-    """
-
-    arrays: tuple[str, ...]
-    inputs: tuple[str, int] | None = None
-
-
-def require_layout(model: Model, layout: Layout) -> None:
-    """Refuse a model whose weights are not there, or are for another number of b-values than it says (InputError)."""
-    missing = [name for name in layout.arrays if name not in model.arrays]
-    if missing:
-        raise InputError(f"{model.source}: found no {missing[0]}, expected the weights of {model.method}: {', '.join(layout.arrays)}")  # fmt: skip
-    if layout.inputs is not None and model.bvalues is not None:
-        name, axis = layout.inputs
-        shape = model.arrays[name].shape
-        found = shape[axis] if len(shape) >= abs(axis) else 0
-        if found != len(model.bvalues):
-            raise InputError(f"{model.source}: found weights for {found} b-values, expected {len(model.bvalues)}, those that it names")  # fmt: skip
+        raise InputError(f"{path}: found NaN or Inf in {bad[0][:40]}, expected finite weights")
+    return Model(method, arrays, about, str(path), sha256, CHECKSUM in metadata)
 
 
 def _short(value: Any) -> str:
@@ -179,10 +155,6 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_short, value))
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _listed(values: ArrayLike) -> str:

@@ -55,9 +55,11 @@ def _lists(path: Path) -> Iterator[tuple[str, str, list]]:
     stem = path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".hdr").removesuffix(".img")
     for beside in sorted(path.parent.iterdir()):
         rest = beside.name.removeprefix(stem)
-        if not beside.name.startswith(stem) or not beside.is_file() or beside.stat().st_size > _LARGEST:
-            continue
+        if not beside.name.startswith(stem) or beside.is_symlink() or not beside.is_file():
+            continue  # a link may lead to any file
         try:
+            if beside.stat().st_size > _LARGEST:
+                continue
             if rest == ".json":
                 about = json.loads(beside.read_text(encoding="utf-8-sig"))
                 for key, values in about.items() if isinstance(about, dict) else ():
@@ -65,5 +67,5 @@ def _lists(path: Path) -> Iterator[tuple[str, str, list]]:
                         yield beside.name, f"values of {key}", values
             elif _ENDING.search(rest.rpartition(".")[0] or rest) and not rest.endswith((".nii", ".gz", ".json", ".h5")):
                 yield beside.name, "values", beside.read_text(encoding="utf-8-sig").replace(",", " ").split()
-        except (OSError, ValueError):  # another file that is called so: it is not asked for
+        except (OSError, ValueError, RecursionError):  # another file that is called so: it is not asked for
             continue

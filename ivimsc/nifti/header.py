@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from ivimsc.errors import InputError
 from ivimsc.voxels import Geometry
 
-__all__ = ["files_of", "geometry_of", "new_header", "parse_header"]
+__all__ = ["files_of", "geometry_of", "new_header", "parse_header", "scaling_of"]
 
 _SINGLE, _PAIR = (b"n+1\0", b"n+2\0"), (b"ni1\0", b"ni2\0")
 _SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _UNITS = {1: "meter", 2: "mm", 3: "micron"}  # bits 0 to 2 of xyzt_units; bits 6 and 7 are unused
+_ALIGNED, _LAST_CODE = 2, 5  # of the spaces that a qform or sform can lead to
+_FAR = 1e9  # mm: no voxel is so far away or so large
 _ROUNDING = 1e-3  # the sum of squares of a quaternion's parts may be so far above 1
 
 
@@ -54,14 +56,14 @@ def parse_header(path: Path, stream: IO[bytes]) -> tuple[nib.Nifti1Header, int]:
     Parameters
     ----------
     path : of the file, for errors
-    stream : its bytes, unpacked; they are read up to the first byte of the data where the header and the data are one file
+    stream : its bytes, unpacked; the header is read
 
     Returns
     -------
     header
         of NIfTI-1 or NIfTI-2
     offset
-        the bytes before the data in the other file of a pair, else 0
+        the bytes before the data, in this file or in the other one of a pair
 
     Raises
     ------
@@ -83,7 +85,7 @@ def parse_header(path: Path, stream: IO[bytes]) -> tuple[nib.Nifti1Header, int]:
         header = _SIZES[size](head, check=False)
         dtype, shape = header.get_data_dtype(), tuple(header.get_data_shape())
         offset = float(header["vox_offset"])
-    except (HeaderDataError, ValueError, KeyError) as error:
+    except (HeaderDataError, ValueError, LookupError, TypeError, ArithmeticError) as error:
         raise InputError(f"{path}: found a damaged NIfTI header ({error}), expected a whole one") from error
     if dtype.kind not in "iuf":
         raise InputError(f"{path}: found values of type {dtype}, expected integers or floats")
@@ -91,10 +93,8 @@ def parse_header(path: Path, stream: IO[bytes]) -> tuple[nib.Nifti1Header, int]:
         raise InputError(f"{path}: found an image of shape {shape}, expected (x, y, z) or more")
     if not 0 <= offset < 2**40:
         raise InputError(f"{path}: found vox_offset {offset:g}, expected the place of the data in the file [bytes]")
-    if not single:
-        return header, int(offset)
-    stream.read(max(int(offset), size + 4) - size)  # writers leave 0 where the data follow the header and its 4 bytes
-    return header, 0
+    least = size + 4 if single else 0  # writers leave 0 where the data follow the header and its 4 bytes
+    return header, max(int(offset), least)
 
 
 def geometry_of(path: Path, header: nib.Nifti1Header) -> Geometry:
@@ -128,10 +128,22 @@ def geometry_of(path: Path, header: nib.Nifti1Header) -> Geometry:
     return Geometry(tuple(header.get_data_shape()[:3]), *place, tuple(zooms.tolist()), unit)
 
 
+def scaling_of(path: Path, header: nib.Nifti1Header) -> tuple[float, float]:
+    """Slope and intercept of the values, 1 and 0 where the header has none; InputError for an intercept that is no number."""
+    try:
+        slope, inter = header.get_slope_inter()
+    except HeaderDataError as error:
+        raise InputError(f"{path}: found a damaged NIfTI header ({error}), expected a whole one") from error
+    return 1.0 if slope is None else float(slope), 0.0 if inter is None else float(inter)
+
+
 def _mend(header: nib.Nifti1Header) -> None:
-    """Voxel sizes are positive, qfac is 1 or -1, and the parts of the quaternion do not add up to more than 1 by rounding."""
+    """Voxel sizes are positive, qfac is 1 or -1, codes are known, and the parts of the quaternion are at most 1 but for rounding."""
     header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
     header["pixdim"][0] = -1 if header["pixdim"][0] == -1 else 1  # 0 stands for 1
+    for name in ("qform_code", "sform_code"):
+        if not 0 <= (code := int(header[name])) <= _LAST_CODE:
+            header[name] = _ALIGNED if code > 0 else 0  # a space that nobody knows; none, as viewers take it
     names = ("quatern_b", "quatern_c", "quatern_d")
     parts = np.array([header[name] for name in names], np.float64)
     if 1 < (norm := parts @ parts) < 1 + _ROUNDING:
@@ -151,10 +163,12 @@ def _qform(header: nib.Nifti1Header, needed: bool) -> tuple[NDArray | None, int]
 
 
 def _is_place(affine: NDArray) -> bool:
-    return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 0)
+    return bool(np.abs(affine).max() < _FAR and abs(np.linalg.det(affine[:3, :3])) > 0)  # NaN is not below
 
 
-def new_header(shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry) -> nib.Nifti1Header:
+def new_header(
+    shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry, window: tuple[float, float] | None = None
+) -> nib.Nifti1Header:
     """The header of a file to write, of NIfTI-2 where an axis is too long for NIfTI-1.
 
     Parameters
@@ -162,6 +176,7 @@ def new_header(shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry) -> n
     shape : (x, y, z) or (x, y, z, b)
     dtype : of the values
     geometry : where they lie
+    window : the values that viewers show as the darkest and the brightest (cal_min, cal_max)
     """
     kind = nib.Nifti1Header if max(shape) < 2**15 else nib.Nifti2Header  # NIfTI-1 counts in int16
     header = kind()
@@ -177,5 +192,7 @@ def new_header(shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry) -> n
     if uncoded and not np.allclose(header.get_base_affine(), geometry.affine):
         header.set_sform(geometry.affine, "aligned")  # an affine of our own; of a file without codes it is the base
     header["scl_slope"], header["scl_inter"] = 1, 0
+    if window is not None:
+        header["cal_min"], header["cal_max"] = window
     header["vox_offset"] = header.sizeof_hdr + 4
     return header

@@ -4,11 +4,13 @@ gzip goes through ISA-L (`isal`), several times faster than zlib; files that it 
 at every run.
 """
 
+import io
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -17,20 +19,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.files import told, written_whole
-from ivimsc.nifti.header import files_of, geometry_of, new_header, parse_header
+from ivimsc.nifti.header import files_of, geometry_of, new_header, parse_header, scaling_of
+from ivimsc.regular import open_regular
 from ivimsc.voxels import Geometry
 
 __all__ = [
     "Image",
+    "bval_text",
     "encode_volume",
+    "geometry_like",
     "little_endian",
+    "read_geometry",
     "read_image",
+    "read_shape",
     "read_volume",
     "volume_stream",
     "write_bval",
     "write_volume",
 ]
 
+_DEFLATE = 1100  # no gzip file unpacks to more than this many times its size
 _LEVEL = 1  # of ISA-L's 0..3: on float32 maps 2 and 3 are no smaller, and 0 a third larger
 
 
@@ -93,7 +101,42 @@ def write_volume(path: str | Path, volume: NDArray, geometry: Geometry, force: b
     return path
 
 
-def encode_volume(file: IO[bytes], volume: NDArray, geometry: Geometry, compress: bool = True) -> None:
+def read_geometry(path: str | Path) -> Geometry:
+    """Where the voxels of a NIfTI file lie; its data are not read. InputError for a file that is missing or not NIfTI."""
+    about = files_of(Path(path))[0]
+    with told(about, "a NIfTI file that can be read"), open(about, "rb") as file, _whole(about):
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        return geometry_of(about, parse_header(about, igzip.IGzipFile(fileobj=file, mode="rb") if packed else file)[0])
+
+
+def geometry_like(like: Any) -> Geometry:
+    """Where the voxels lie of whatever has a place: a NIfTI file, a nibabel image, a store, or a `Geometry`.
+
+    Raises
+    ------
+    InputError
+        for anything else
+    """
+    if isinstance(like, str | Path):
+        return read_geometry(like)
+    found = getattr(like, "geometry", like)
+    if isinstance(found, Geometry):
+        return found
+    if isinstance(getattr(like, "header", None), nib.Nifti1Header):
+        return geometry_of(Path(like.get_filename() or "like"), like.header.copy())
+    raise InputError(
+        f"like: found {type(like).__name__}, expected a NIfTI file, a nibabel image, a store or a Geometry"
+    )
+
+
+def encode_volume(
+    file: IO[bytes],
+    volume: NDArray,
+    geometry: Geometry,
+    compress: bool = True,
+    window: tuple[float, float] | None = None,
+) -> None:
     """Write the bytes of a NIfTI file.
 
     Parameters
@@ -102,16 +145,22 @@ def encode_volume(file: IO[bytes], volume: NDArray, geometry: Geometry, compress
     volume : (x, y, z) or (x, y, z, b); a bool volume is written as uint8
     geometry : gives the file its affine, qform, sform, codes, zooms and unit
     compress : as .nii.gz
+    window : the values that viewers show as the darkest and the brightest
     """
     if volume.dtype == bool:
         volume = volume.astype(np.uint8)
-    with volume_stream(file, volume.shape, volume.dtype, geometry, compress) as stream:
+    with volume_stream(file, volume.shape, volume.dtype, geometry, compress, window) as stream:
         stream.write(little_endian(volume.T))  # x fastest; no copy in Fortran order
 
 
 @contextmanager
 def volume_stream(
-    file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry, compress: bool = True
+    file: IO[bytes],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    geometry: Geometry,
+    compress: bool = True,
+    window: tuple[float, float] | None = None,
 ) -> Iterator[IO[bytes]]:
     """A NIfTI file whose volume follows piece by piece; use as a context manager.
 
@@ -120,7 +169,7 @@ def volume_stream(
     file : open for writing bytes
     shape : (x, y, z) or (x, y, z, b), of the whole volume
     dtype : type of its values
-    geometry, compress : as for `encode_volume`
+    geometry, compress, window : as for `encode_volume`
 
     Yields
     ------
@@ -133,7 +182,7 @@ def volume_stream(
     """
     if shape[:3] != tuple(geometry.shape):
         raise InputError(f"volume: found shape {shape}, expected {tuple(geometry.shape)} first")
-    head = new_header(shape, np.dtype(dtype), geometry).binaryblock + bytes(4)  # four zeros: no extensions
+    head = new_header(shape, np.dtype(dtype), geometry, window).binaryblock + bytes(4)  # four zeros: no extensions
     if not compress:
         file.write(head)
         yield file
@@ -168,8 +217,13 @@ def write_bval(path: str | Path, bvalues: ArrayLike, force: bool = False) -> Pat
         if the file exists (without `force`) or cannot be written
     """
     with written_whole(path, force) as temporary:
-        temporary.write_text(" ".join(f"{b:.10g}" for b in np.ravel(bvalues)) + "\n", encoding="utf-8")
+        temporary.write_text(bval_text(bvalues), encoding="utf-8")
     return Path(path)
+
+
+def bval_text(bvalues: ArrayLike) -> str:
+    """The content of a .bval file: b-values (b,) [s/mm²] as one row of text."""
+    return " ".join(f"{b:.10g}" for b in np.ravel(bvalues)) + "\n"
 
 
 def read_image(path: Path) -> Image:
@@ -190,23 +244,43 @@ def read_image(path: Path) -> Image:
     with _opened(about) as stream:
         header, offset = parse_header(about, stream)
         geometry = geometry_of(about, header)
+        slope, inter = scaling_of(about, header)
         if values == about:
-            data = _read_data(path, stream, header)
+            data = _read_data(path, stream, header, offset - header.sizeof_hdr)
     if values != about:
         with _opened(values) as stream:
-            stream.read(offset)
-            data = _read_data(values, stream, header)
-    slope, inter = header.get_slope_inter()
+            data = _read_data(values, stream, header, offset)
     if data.ndim > 4:
         longer = [n for n in data.shape[3:] if n > 1]
         data = data.reshape(*data.shape[:3], *(longer or [1]), order="F")
-    return Image(data, 1.0 if slope is None else slope, 0.0 if inter is None else inter, geometry)
+    return Image(data, slope, inter, geometry)
+
+
+def read_shape(path: str | Path) -> tuple[int, ...]:
+    """The shape of a NIfTI image, from its header alone.
+
+    Parameters
+    ----------
+    path : as for `read_image`
+
+    Raises
+    ------
+    InputError
+        for a file that is missing or not NIfTI
+    """
+    about = files_of(Path(path))[0]
+    with told(about, "a NIfTI file that can be read"), open(about, "rb") as file, _whole(about):
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream = igzip.IGzipFile(fileobj=file, mode="rb") if packed else file
+        return tuple(int(size) for size in parse_header(about, stream)[0].get_data_shape())
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of a file, unpacked; at the end of the block the checksum of packed ones is compared."""
-    with told(path, "a NIfTI file that can be read"), open(path, "rb") as file, _whole(path):
+    expected = "a NIfTI file that can be read"
+    with told(path, expected), open_regular(path, expected) as file, _whole(path):
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         stream = igzip.IGzipFile(fileobj=file, mode="rb") if packed else file
@@ -215,8 +289,16 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             pass  # to the end of the stream, where gzip compares its checksum
 
 
-def _read_data(path: Path, stream: IO[bytes], header: nib.Nifti1Header) -> NDArray:
-    """The values that follow in `stream`, in Fortran order."""
+def _read_data(path: Path, stream: IO[bytes], header: nib.Nifti1Header, skipped: int) -> NDArray:
+    """The values that follow in `stream` after `skipped` bytes, in Fortran order."""
+    declared = math.prod(map(int, header.get_data_shape())) * header.get_data_dtype().itemsize
+    size = path.stat().st_size * (1 if isinstance(stream, io.FileIO) else _DEFLATE)
+    if skipped + declared > size:  # before memory is taken
+        raise InputError(
+            f"{path}: found {size:,} bytes at most, expected {skipped + declared:,}: the file is truncated"
+        )
+    while skipped and (got := len(stream.read(min(skipped, 1 << 20)))):
+        skipped -= got
     data = np.empty(header.get_data_shape(), header.get_data_dtype(), order="F")
     rest = data.reshape(-1, order="F").view(np.uint8).data
     size = len(rest)

@@ -6,6 +6,7 @@ A series is read once, as it is stored, and packed block by block: it is turned 
 
 import hashlib
 import io
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
-from ivimsc.files import told
 from ivimsc.masks import auto_mask, background_share
 from ivimsc.nifti.companions import companion_notes
 from ivimsc.nifti.header import files_of
@@ -24,9 +24,11 @@ from ivimsc.nifti.volumes import chosen_volumes
 from ivimsc.physics.bvalue_text import read_bval
 from ivimsc.physics.protocol import Protocol
 from ivimsc.physics.volume_notes import missing_note, odd_volume_notes, rising_note
+from ivimsc.regular import read_text
+from ivimsc.text import readable_name
 from ivimsc.voxels import Voxels
 
-__all__ = ["AUTO", "read_series"]
+__all__ = ["AUTO", "read_images", "read_series"]
 
 AUTO = "auto"  # the mask that is made from the series itself
 _SEEN = 2**14  # voxels that tell how much of the volume is background
@@ -36,7 +38,7 @@ _BLOCK = 16384  # voxels packed at once: their float64 copy stays in the cache
 def read_series(
     path: str | Path,
     bval: str | Path,
-    mask: str | Path | None = None,
+    mask: str | Path | NDArray[np.bool_] | None = None,
     bvec: str | Path | None = None,
     volumes: str | Path | Sequence[int] | None = None,
 ) -> Voxels:
@@ -46,7 +48,8 @@ def read_series(
     ----------
     path : NIfTI series (x, y, z, volume) of any integer or float type, .nii or .nii.gz, or a pair .hdr and .img
     bval : text file with one b-value per volume [s/mm²], in any order; repeats and directions are averaged
-    mask : NIfTI volume (x, y, z) of any type; voxels above 0 are packed. "auto": those of `ivimsc.masks.auto_mask`
+    mask : NIfTI volume (x, y, z) of any type; voxels above 0 are packed. "auto": those of `ivimsc.masks.auto_mask`;
+        or an array (x, y, z) bool
     bvec : text file of directions; only its size is checked, as directions are averaged
     volumes : the volumes to use, numbered from 0: ``"0-99,150"``, a text file of numbers, or numbers; default: all
 
@@ -85,10 +88,48 @@ def read_series(
             bvalues=protocol.bvalues,
             index=_index(image.geometry.shape, places),
             geometry=image.geometry,
-            source=path.name,
+            source=readable_name(path),
             source_sha256=checksum.result(),
-            attrs=attrs | ({} if mask is None else {"mask": Path(mask).name}),
+            attrs=attrs | ({"mask": Path(mask).name} if isinstance(mask, str | Path) else {}),
         )
+
+
+def read_images(
+    path: str | Path,
+    bval: str | Path,
+    index: NDArray[np.int32],
+    volumes: str | Path | Sequence[int] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
+    """Read the single images of a series, without averaging, at some voxels.
+
+    Parameters
+    ----------
+    path, bval, volumes : as for `read_series`
+    index : (voxel, 3) places in the volume
+
+    Returns
+    -------
+    signals
+        (voxel, volume) float32, in the order of the file
+    numbers
+        (volume,) of the volumes in the file, from 0
+    shell
+        (volume,) which of the distinct, ascending b-values each volume has
+
+    Raises
+    ------
+    InputError
+        as `read_series`
+    """
+    path = Path(path)
+    image, values = read_image(path), read_bval(bval)
+    chosen = np.arange(image.data.shape[3]) if volumes is None else chosen_volumes(volumes, image.data.shape[3])
+    places = np.ravel_multi_index(tuple(np.asarray(index).T), image.geometry.shape, order="F")
+    flat = image.data.reshape((-1, image.data.shape[3]), order="F")
+    signals = np.empty((len(places), len(chosen)), np.float32)
+    for column, k in enumerate(chosen):
+        signals[:, column] = flat[places, k] * np.float64(image.slope) + image.inter
+    return signals, chosen, Protocol.from_volumes(values[chosen], str(bval)).shell
 
 
 def _volume_levels(image: Image, places: NDArray[np.intp] | None, chosen: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -99,14 +140,20 @@ def _volume_levels(image: Image, places: NDArray[np.intp] | None, chosen: NDArra
     return np.nanmean(np.where(np.isfinite(values), values, np.nan) * image.slope + image.inter, axis=0)
 
 
-def _mask_places(mask: str | Path | None, path: Path, image: Image, b0: NDArray) -> NDArray[np.intp] | None:
+def _mask_places(mask: str | Path | NDArray | None, path: Path, image: Image, b0: NDArray) -> NDArray[np.intp] | None:
     """Places (voxel,) of the mask's voxels in the order of the file; None without a mask: all of them.
 
     `b0` (volume,) are the volumes of the smallest b-value, which an automatic mask is made from.
     """
     if mask is None:
         return None
-    if mask == AUTO:
+    if isinstance(mask, np.ndarray):
+        if mask.shape != image.geometry.shape:
+            raise InputError(
+                f"{path}: found a volume of shape {image.geometry.shape}, expected {mask.shape} as in the mask"
+            )
+        return np.flatnonzero(mask.reshape(-1, order="F"))
+    if isinstance(mask, str) and mask == AUTO:
         inside = auto_mask(_mean_image(image, b0))
         if not inside.any():
             raise InputError(f"mask: found '{AUTO}', expected a mask file: {path} has no signal at the smallest b")
@@ -131,10 +178,10 @@ def _mean_image(image: Image, volumes: NDArray) -> NDArray[np.float64]:
     return total / np.maximum(n, 1)
 
 
-def _mask_notes(mask: str | Path | None, signals: NDArray, shape: tuple[int, ...]) -> list[str]:
+def _mask_notes(mask: str | Path | NDArray | None, signals: NDArray, shape: tuple[int, ...]) -> list[str]:
     """How many voxels an automatic mask has; and, without a mask, that one would leave most of them out."""
     n = np.prod(shape)
-    if mask == AUTO:
+    if isinstance(mask, str) and mask == AUTO:
         return [
             f"mask: {len(signals):,} of {n:,} voxels, bright at the smallest b-value; look at it before you trust it"
         ]
@@ -176,12 +223,11 @@ def _index(shape: tuple[int, ...], places: NDArray[np.intp] | None) -> NDArray[n
 
 
 def _check_bvec(bvec: str | Path, volumes: int) -> None:
+    text = read_text(bvec, "a text file of directions")
     try:
-        with told(bvec, "a text file of directions"):
-            directions = np.loadtxt(io.StringIO(Path(bvec).read_text(encoding="utf-8-sig")), ndmin=2)
-    except (ValueError, UnicodeDecodeError) as error:
-        if isinstance(error, InputError):
-            raise
+        with warnings.catch_warnings(action="ignore"):  # of an empty file
+            directions = np.loadtxt(io.StringIO(text), ndmin=2)
+    except ValueError as error:
         raise InputError(f"{bvec}: found no table of numbers, expected 3 rows of {volumes} directions") from error
     if directions.shape not in ((3, volumes), (volumes, 3)):
         raise InputError(f"{bvec}: found a table of {directions.shape}, expected 3 rows of {volumes} directions")

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
-from ivimsc.files import told
+from ivimsc.regular import read_text
 
 __all__ = ["chosen_volumes"]
 
 _SELECTION = re.compile(r"[\d\s,-]*", re.ASCII)
-_PART = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
+_PART = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
 
 def chosen_volumes(volumes: str | Path | Sequence[int], count: int) -> NDArray[np.intp]:
@@ -44,6 +44,8 @@ def chosen_volumes(volumes: str | Path | Sequence[int], count: int) -> NDArray[n
         if not first <= last < count:
             raise InputError(f"{source}: found {word}, expected volumes from 0 to {count - 1}, in ascending order")
         numbers += range(first, last + 1)
+        if len(numbers) > count:
+            raise InputError(f"{source}: found more than {count} volumes, expected each volume once")
     if not numbers:
         raise InputError(f"{source}: found no volume, expected at least 1 of 0 to {count - 1}")
     chosen, times = np.unique(np.array(numbers, np.intp), return_counts=True)
@@ -58,9 +60,5 @@ def _words(volumes: str | Path | Sequence[int]) -> tuple[str, list[str]]:
         return "volumes", [str(number) for number in np.ravel(np.asarray(volumes))]
     if isinstance(volumes, str) and _SELECTION.fullmatch(volumes):
         return "volumes", volumes.replace(",", " ").split()
-    try:
-        with told(volumes, "volumes as 0-99,150, or a text file of their numbers"):
-            text = Path(volumes).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{volumes}: found binary data, expected a text file of the numbers of volumes") from None
+    text = read_text(volumes, "volumes as 0-99,150, or a text file of their numbers")
     return str(volumes), " ".join(line.partition("#")[0] for line in text.splitlines()).replace(",", " ").split()

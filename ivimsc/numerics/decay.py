@@ -44,7 +44,7 @@ class DecayLanes(NamedTuple):
 
 @njit(**JIT)
 def make_decay_lanes(n_b):
-    """Lanes for `n_b` b-values."""
+    """Memory for `L` voxels at n_b b-values."""
     e = np.float32
     return DecayLanes(np.empty((n_b, L), e), np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e),
                  np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e), np.empty(L, e),

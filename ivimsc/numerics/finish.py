@@ -98,7 +98,7 @@ class Results(NamedTuple):
     D: NDArray[np.float32]
     Dstar: NDArray[np.float32]
     rmse: NDArray[np.float32]  # plain, of the signals as they are, also where they have weights
-    chi2: NDArray[np.float32]  # NaN where sigma is not known
+    spread: NDArray[np.float32]  # the same, each times the root of its number of images
     fstd: NDArray[np.float32]
     dstd: NDArray[np.float32]
     dstarstd: NDArray[np.float32]
@@ -146,12 +146,12 @@ def students_widening(freedom: int) -> float:
 
 
 def estimates_of(results: Results, problem: Problem) -> Estimates:
-    """The results as `Estimates`, without chi2 where the noise is not known, and without dstarstd where D* was held fixed."""
+    """The results as `Estimates`; without spread where it is rmse, and without dstarstd where D* was held fixed."""
     found = results._asdict()
     if problem.box.p_low == problem.box.p_high:
         del found["dstarstd"]
-    if not problem.rules.sigma > 0:
-        del found["chi2"]
+    if not problem.weighted:
+        del found["spread"]
     return Estimates(**found)
 
 
@@ -174,7 +174,7 @@ def fit_at(found, v):
 def write(results, v, values):
     """Write the results of one voxel, numbers, at place `v` of `Results`."""
     results.S0[v], results.f[v], results.D[v], results.Dstar[v] = values.S0, values.f, values.D, values.Dstar
-    results.rmse[v], results.chi2[v], results.outcome[v] = values.rmse, values.chi2, values.outcome
+    results.rmse[v], results.spread[v], results.outcome[v] = values.rmse, values.spread, values.outcome
     results.fstd[v], results.dstd[v], results.dstarstd[v] = values.fstd, values.dstd, values.dstarstd
 
 
@@ -201,7 +201,7 @@ def results_at(scale, fit, errors, box, rules):
     Results
         Numbers; NaN where one is not defined.
     """
-    n, freedom, limits = rules.n, rules.n - rules.unknowns, rules.limits
+    n, limits = rules.n, rules.limits
     total = fit.tissue + fit.blood
     if scale == 0 or not total > 0:
         return Results(NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, np.uint8(BAD_SIGNAL))
@@ -220,7 +220,7 @@ def results_at(scale, fit, errors, box, rules):
         min(max(fit.d * UNIT, limits.d_low), limits.d_high),
         min(max(fit.p * UNIT, limits.p_low), limits.p_high),
         np.float32(math.sqrt(fit.plain / n)) * scale,
-        np.float32(fit.squares / (noise * noise * freedom)) if known and freedom > 0 else NAN,
+        np.float32(math.sqrt(fit.squares / n)) * scale,
         np.float32(f_error),
         np.float32(d_error * 1e-3) if math.isfinite(d_error) else NAN,
         np.float32(p_error * 1e-3) if math.isfinite(p_error) else NAN,

@@ -8,7 +8,10 @@ disturb little.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,15 +120,17 @@ class Runs:
             except InputError:
                 if not list(folder.glob(".*.checkpoint")):
                     raise
-                self.say("  the checkpoint is of another version of the training: from the beginning")
+                self.say("  the checkpoint is damaged or of another training: from the beginning")
                 summary = train_file(replace(job, resume=False), lambda epoch, _: epochs.append(epoch))
             all_epochs = len(summary.history["train"])  # those before a stop count as long as those after it
             seconds = (time.process_time() - begin) * all_epochs / max(len(epochs), 1)
             losses = {key: [float(v) for v in summary.history[key]] for key in ("train", "validation")}
             _write_json(done, {"seconds": seconds, "history": losses})
             self.say(f"  {seconds:.0f} s of CPU, validation loss {min(losses['validation']):.4g}")
-        kept = json.loads(done.read_text(encoding="utf-8"))
-        return Trained(model, kept["seconds"], kept["history"])
+        with _readable(done):
+            kept = json.loads(done.read_text(encoding="utf-8"))
+            losses = {key: [float(v) for v in kept["history"][key]] for key in ("train", "validation")}
+            return Trained(model, float(kept["seconds"]), losses)
 
     def fit(self, cohort: str, clean: bool, method: str, bvalues: BValues, settings: Mapping[str, Any] | None = None,
             model: Trained | None = None) -> Fitted:  # fmt: skip
@@ -159,7 +164,8 @@ class Runs:
             self.say(f"fitted {cohort}{' without noise' if clean else ''} by {method}{_about(bvalues, settings)}: {speed:,.0f} voxels per s of CPU")  # fmt: skip
         with EstimateStore(path) as estimates:
             values = _columns({key: estimates[key] for key in KEYS if key in estimates.keys})
-        return Fitted(values, json.loads((folder / "run.json").read_text(encoding="utf-8"))["speed"])
+        with _readable(folder / "run.json"):
+            return Fitted(values, float(json.loads((folder / "run.json").read_text(encoding="utf-8"))["speed"]))
 
     def bounds(self, cohort: str, clean: bool, bvalues: BValues, chunks: int = CHUNKS) -> Bounds:
         """The smallest possible errors, and those of the best that the training scans could teach.
@@ -178,9 +184,12 @@ class Runs:
             arrays = self._compute_bounds(cohort, bvalues, chunks)
             with written_whole(path, force=True) as temporary, temporary.open("wb") as file:
                 np.savez(file, **arrays)
-        with np.load(path) as kept:
+        with _readable(path), np.load(path, allow_pickle=False) as kept:
             which = "clean" if clean else "noisy"
-            return Bounds(kept["tested"], kept[which], kept[f"trained_{which}"], float(kept["ess"]))
+            found = Bounds(kept["tested"], kept[which], kept[f"trained_{which}"], float(kept["ess"]))
+            if not len(found.tested) == len(found.products) == len(found.trained):
+                raise ValueError("arrays of different lengths")
+            return found
 
     def _compute_bounds(self, cohort: str, bvalues: BValues, chunks: int) -> dict[str, Any]:
         launch, sigma = choose_device("cpu", self.setting.threads), 1 / SNR[cohort]
@@ -225,6 +234,26 @@ class Runs:
         folder = self.setting.folder / "runs" / f"{kind}_{name}{extra}_{len(bvalues)}b_{digest}"
         make_folder(folder)
         return folder
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Tell in one line that the record of a finished run cannot be read; use as a context manager."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        EOFError,
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise InputError(f"{path}: found a damaged record of a run ({type(error).__name__}), expected a whole one: without the file the run is done again") from None  # fmt: skip
 
 
 def _columns(fields: Mapping[str, NDArray]) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ PHANTOMS = {
     "placenta": "ivimsc.phantoms.placenta",
     "brain": "ivimsc.phantoms.brain",
     "abdomen": "ivimsc.phantoms.abdomen",
+    "fractal": "ivimsc.phantoms.fractal",
     "cohort-train": "ivimsc.phantoms.cohort",
     "cohort-test": "ivimsc.phantoms.cohort",
     "cohort-3t": "ivimsc.phantoms.cohort",

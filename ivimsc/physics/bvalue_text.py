@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.physics.protocol import validated
+from ivimsc.regular import read_text
 
-__all__ = ["parse_bvalues", "read_bval"]
+__all__ = ["parse_bvalues", "parse_number", "read_bval"]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf)", re.ASCII | re.IGNORECASE)
 
@@ -33,12 +34,7 @@ def read_bval(path: str | Path) -> NDArray[np.float64]:
     InputError
         if the file is missing, empty, not text, or holds something else than finite numbers >= 0
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # -sig: editors on Windows leave a byte order mark
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: found binary data, expected a text file of b-values") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a text file of b-values") from None
+    text = read_text(path, "a text file of b-values")
     return _numbers(" ".join(line.partition("#")[0] for line in text.splitlines()), str(path))
 
 
@@ -66,8 +62,14 @@ def _numbers(text: str, source: str) -> NDArray[np.float64]:
     """The numbers of a text, in ASCII digits: Python's float() also takes 1_000 and the digits of other scripts."""
     values = []
     for position, word in enumerate(re.split(r"[\s,;()\[\]{}]+", text.strip(" \t\r\n,;()[]{}")), start=1):
-        if not _NUMBER.fullmatch(word) and word:
+        value = parse_number(word) if word else None
+        if word and value is None:
             found = word if len(word) <= 20 else word[:20] + "…"
             raise InputError(f"{source}: found {found!r} at position {position}, expected numbers apart by blanks")
-        values += [float(word)] if word else []
+        values += [] if value is None else [value]
     return validated(values, source)
+
+
+def parse_number(word: str) -> float | None:
+    """A number written in ASCII digits, nan or inf; None for any other word."""
+    return float(word) if _NUMBER.fullmatch(word) else None

@@ -33,12 +33,17 @@ class Grids(NamedTuple):
 
 
 class Mixture(NamedTuple):
-    """What (8) to (10) read off the coefficients of one voxel: S0 in their unit, D and Dstar in mm²/s."""
+    """What (8) to (10) read off the coefficients of one voxel: S0 in their unit, D and Dstar in mm²/s.
+
+    D_end, Dstar_end: how much of the part lies on an end atom of its grid, the one that holds more, from 0 to 1.
+    """
 
     S0: float
     f: float
     D: float
     Dstar: float
+    D_end: float
+    Dstar_end: float
 
 
 def make_grid(name: str, kind: str, limits: tuple[float, float], n: int, last: bool = True) -> NDArray[np.float64]:
@@ -81,11 +86,18 @@ class Dictionary:
     atoms: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        b = np.asarray(self.bvalues)
+        if b.ndim != 1 or not len(b) or not np.all(np.isfinite(b) & (b >= 0)) or np.any(np.diff(b) <= 0):
+            raise InputError(
+                "dictionary: found b-values that are not ascending numbers from 0 on, expected some [s/mm²]"
+            )
         for name, grid in (("D", self.D), ("Dstar", self.Dstar)):
             if np.ndim(grid) != 1 or len(grid) == 0 or not np.all(np.isfinite(grid)) or np.any(np.diff(grid) <= 0):
                 raise InputError(
                     f"dictionary: found a grid of {name} that is empty or not ascending, expected diffusivities"
                 )
+            if grid[0] < 0:
+                raise InputError(f"dictionary: found {name} = {grid[0]:g} mm²/s, expected diffusivities from 0 on")
         _require_room(len(self.bvalues), len(self.D) + len(self.Dstar))
         shape = (len(self.bvalues), len(self.D) + len(self.Dstar))
         if self.atoms is not None and (np.shape(self.atoms) != shape or not np.all(np.isfinite(self.atoms))):
@@ -173,7 +185,7 @@ class Dictionary:
         results, grids = np.empty((len(x), 4)), self.grids
         for v, row in enumerate(np.asarray(x, np.float64)):
             atoms = np.flatnonzero(row).astype(np.int32)
-            results[v] = decode_row(row[atoms], atoms, 0, len(atoms), grids)
+            results[v] = decode_row(row[atoms], atoms, 0, len(atoms), grids)[:4]
         return tuple(results.T)
 
 
@@ -203,14 +215,17 @@ def decode_row(data, indices, begin, end, grids):
     D is NaN where the tissue part is empty, D* where the perfusion part is, f where both are.
     """
     D, Dstar = grids.D, grids.Dstar
-    tissue, blood, d, p = _ZERO, _ZERO, _ZERO, _ZERO
+    tissue, blood, d, p, d_end, p_end = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
     for i in range(begin, end):
         j, x = indices[i], data[i]
         if j < len(D):
             tissue += x
             d += x * D[j]
+            d_end = max(d_end, x if j == 0 or j == len(D) - 1 else _ZERO)
         else:
+            j -= len(D)
             blood += x
-            p += x * Dstar[j - len(D)]
+            p += x * Dstar[j]
+            p_end = max(p_end, x if j == 0 or j == len(Dstar) - 1 else _ZERO)
     total = tissue + blood
-    return Mixture(total, blood / total, d / tissue, p / blood)
+    return Mixture(total, blood / total, d / tissue, p / blood, d_end / tissue, p_end / blood)

@@ -23,9 +23,10 @@ from ivimsc.errors import InputError
 from ivimsc.physics.cramer_rao import standard_deviations
 from ivimsc.physics.parameters import BY_KEY, Parameter
 
-__all__ = ["MODELS", "Model", "find_model", "mixture_signals"]
+__all__ = ["MODELS", "Model", "find_model", "mixture_signals", "predicted"]
 
 Columns = tuple[NDArray, ...]
+TINY = 1e-30  # a product D K that is no 0, in float32 too
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _biexp(S0, f, D, Dstar, b):
 
 def _kurtosis(S0, f, D, Dstar, K, b):
     with np.errstate(divide="ignore"):
-        turn = np.where((D * K) > 0, 3 / np.maximum(D * K, 1e-300), np.inf)
+        turn = np.where((D * K) > 0, 3 / np.maximum(D * K, TINY), np.inf)
     u = np.minimum(b, turn)  # beyond the turn the exponent is -3 / (2 K)
     tissue, blood = np.exp(-u * D + u * u * D * D * K / 6), np.exp(-b * Dstar)
     along_d = np.where(b < turn, -u + u * u * D * K / 3, 0.0)
@@ -158,3 +159,35 @@ def mixture_signals(truth: Mapping[str, ArrayLike], bvalues: ArrayLike) -> NDArr
     b = np.asarray(bvalues, np.float64)
     tissue = _kurtosis(np.ones_like(S0), np.zeros_like(f), D, Dstar, K, b)[0]
     return S0 * ((1 - f - f2) * tissue + f * np.exp(-b * Dstar) + f2 * np.exp(-b * Dstar2))
+
+
+def predicted(fields: Mapping[str, NDArray], bvalues: NDArray) -> NDArray[np.floating]:
+    """The curves of fitted parameters, each fit's own: which parameters it has says which model.
+
+    With k it is the one with kurtosis, with f2 that of three pools, with f and dstar equation (1), without f one exponential.
+    With f alone (simplified) it is the tissue, S0 (1 - f) exp(-b D), and S0 at b = 0.
+
+    Parameters
+    ----------
+    fields : (…) under s0 and d, and under f, dstar, k, f2 and dstar2 where the model has them, in units as for `Model.signals`,
+        or with diffusivities in the unit of 1 / b; other keys are not looked at. A part that a voxel does not have (f = 0, say) may
+        have no rate, NaN: any rate gives the same curve
+    bvalues : (b,), in the precision that the curves are to have
+
+    Returns
+    -------
+    (…, b) in the unit of S0; NaN where S0 is, or where a part that is there has no rate
+    """
+    at = {key: np.asarray(fields[key])[..., None] for key in BY_KEY if key in fields}
+    S0, D, f, f2 = at["s0"], at["d"], at.get("f"), at.get("f2", 0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if f is None:
+            return S0 * np.exp(-bvalues * D)
+        at["d"] = D = np.where(f + f2 == 1, 0, D)
+        if "dstar" not in at:
+            return S0 * np.where(bvalues > 0, (1 - f) * np.exp(-bvalues * D), 1)
+        at["dstar"] = np.where(f == 0, 0, at["dstar"])
+        if "dstar2" in at:
+            at["dstar2"] = np.where(f2 == 0, 0, at["dstar2"])
+        model = MODELS["kurtosis" if "k" in at else "triexp" if "f2" in at else "biexp"]
+        return model.slopes_of(*(at[key] for key in model.keys), bvalues)[0]

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.files import make_folder, refuse_existing, written_together
-from ivimsc.nifti import encode_volume, read_volume, write_bval
+from ivimsc.nifti import bval_text, encode_volume, read_volume
 from ivimsc.physics.bvalue_text import read_bval
-from ivimsc.register.figure import draw
 from ivimsc.register.stage import Registration, register_images
 from ivimsc.voxels import Geometry
 
@@ -43,6 +42,8 @@ def register_file(
     InputError
         for bad input and for files that exist (without `force`); nothing is written then
     """
+    from ivimsc.register.figure import draw  # matplotlib is loaded only where something is drawn
+
     if not out.name.endswith((".nii", ".nii.gz")):
         raise InputError(f"{out}: expected a name that ends in .nii or .nii.gz")
     stem = out.name.removesuffix(".gz").removesuffix(".nii")
@@ -56,16 +57,17 @@ def register_file(
     if volume.ndim != 4 or volume.shape[3] != len(bvalues):
         raise InputError(f"{bval}: found {len(bvalues)} b-values, expected one per image of {source}, which has shape {volume.shape}")  # fmt: skip
     directions = None if bvec is None else _directions(bvec, len(bvalues))
-    registration = register_images(volume.astype(np.float32), geometry.zooms, **options)
+    images = volume.astype(np.float32)
+    registration = register_images(images, geometry.zooms, **options)
     make_folder(out.parent)
     with written_together(paths, force) as temporary:
         with open(temporary[0], "wb") as file:
             encode_volume(file, registration.images, geometry, compress=out.suffix == ".gz")
-        write_bval(temporary[1], bvalues)
-        temporary[2].write_text(json.dumps(_transforms(registration, source), indent=1) + "\n")
-        with open(temporary[3], "w", newline="") as file:
+        temporary[1].write_text(bval_text(bvalues), encoding="utf-8")
+        temporary[2].write_text(json.dumps(_transforms(registration, source), indent=1) + "\n", encoding="utf-8")
+        with open(temporary[3], "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(_table(registration, bvalues))
-        draw(registration, bvalues, temporary[4])
+        draw(registration, bvalues, images, geometry, temporary[4])
         if directions is not None:
             np.savetxt(temporary[5], turned(directions, registration, geometry), fmt="%.6f")
     return registration, paths

@@ -112,8 +112,7 @@ def simulate_phantom(
     InputError
         for an unknown phantom or noise, and for values out of range
     """
-    acquisition = make_acquisition(bvalues, snr, seed, noise)._replace(model=model)
-    phantom = with_model(make_phantom(name, seed, voxels, shape), model, seed)
+    phantom, acquisition = _plan(name, bvalues, snr, seed, noise, voxels=voxels, shape=shape, model=model)
     block = phantom.read(0, len(phantom))
     signals = simulate_block(block, 0, acquisition, launch or choose_device())
     return Voxels(
@@ -122,28 +121,24 @@ def simulate_phantom(
     )  # fmt: skip
 
 
+def _plan(name: str, bvalues: ArrayLike | None = None, snr: float = 30.0, seed: int = 0, noise: str = "rician", *,
+          voxels: int | None = None, shape: tuple[int, int, int] | None = None,
+          model: str = "biexp") -> tuple[Phantom, Acquisition]:  # fmt: skip
+    """The phantom, and what it is measured with."""
+    acquisition = make_acquisition(bvalues, snr, seed, noise)._replace(model=model)
+    return with_model(make_phantom(name, seed, voxels, shape), model, seed), acquisition
+
+
 def write_phantom(
-    path: str | Path,
-    name: str,
-    bvalues: ArrayLike | None = None,
-    snr: float = 30.0,
-    seed: int = 0,
-    noise: str = "rician",
-    *,
-    voxels: int | None = None,
-    shape: tuple[int, int, int] | None = None,
-    model: str = "biexp",
-    launch: Launch | None = None,
-    force: bool = False,
+    path: str | Path, name: str, *how: Any, launch: Launch | None = None, force: bool = False, **more: Any
 ) -> int:
     """Simulate a phantom straight into a voxel store, block by block: `uniform` of any size takes less than 1 GiB.
 
     Parameters
     ----------
     path : voxel store to write
-    name : one of `PHANTOMS`
-    bvalues : (b,) distinct, in s/mm²; default: the paper's ten
-    snr, seed, noise, voxels, shape, model, launch : as for `simulate_phantom`
+    name, how, more : the phantom; bvalues, snr, seed and noise; voxels or shape, and model: all as for `simulate_phantom`
+    launch : where to run; default: all cores
     force : replace a store of the same name
 
     Returns
@@ -153,12 +148,10 @@ def write_phantom(
     Raises
     ------
     InputError
-        for an unknown phantom or noise, for values out of range, and where the file exists (without `force`)
+        as `simulate_phantom`, and where the file exists (without `force`)
     """
-    acquisition = make_acquisition(bvalues, snr, seed, noise)._replace(model=model)
-    phantom = with_model(make_phantom(name, seed, voxels, shape), model, seed)
-    names = (name, f"phantom {name}")
-    return write_truth(path, phantom, names, acquisition, launch or choose_device(), force)
+    phantom, acquisition = _plan(name, *how, **more)
+    return write_truth(path, phantom, (name, f"phantom {name}"), acquisition, launch or choose_device(), force)
 
 
 def write_truth(

@@ -7,11 +7,22 @@ after. Everything is streamed: no more than a chunk of voxels is in memory, what
 
 from pathlib import Path
 
-from ivimsc.store.estimates import EstimateStore, PartFile, StoredDictionary
-from ivimsc.store.hdf5 import ESTIMATES, open_file
+from ivimsc.store.estimates import EstimateStore, StoredDictionary
+from ivimsc.store.naming import name_fits
+from ivimsc.store.opened import ESTIMATES, open_file
+from ivimsc.store.part_file import PartFile
 from ivimsc.store.voxels import VoxelStore, VoxelWriter, write_voxels
 
-__all__ = ["EstimateStore", "PartFile", "StoredDictionary", "VoxelStore", "VoxelWriter", "open_store", "write_voxels"]
+__all__ = [
+    "EstimateStore",
+    "PartFile",
+    "StoredDictionary",
+    "VoxelStore",
+    "VoxelWriter",
+    "name_fits",
+    "open_store",
+    "write_voxels",
+]
 
 
 def open_store(path: str | Path) -> VoxelStore | EstimateStore:

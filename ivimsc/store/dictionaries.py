@@ -6,7 +6,9 @@ import numpy as np
 
 from ivimsc.errors import InputError
 from ivimsc.physics.dictionary import Dictionary
-from ivimsc.store.hdf5 import checked, created, open_file, require_format
+from ivimsc.store.hdf5 import created
+from ivimsc.store.kinds import Attributes, checked, expect_checksums, require_kind
+from ivimsc.store.opened import open_file, require_format
 
 __all__ = ["read_dictionary", "write_dictionary"]
 
@@ -29,10 +31,18 @@ def read_dictionary(path: str | Path) -> Dictionary:
     path = Path(path)
     with open_file(path) as file, checked(path):
         require_format(path, file, DICTIONARY)
+        for name in ("bvalues", "d", "dstar"):
+            require_kind(file[name], "f", (None,))
+        if "atoms" in file:
+            require_kind(file["atoms"], "f", (None, None))
         arrays = {name: np.array(file[name], np.float64) for name in ("bvalues", "d", "dstar")}
         atoms = np.array(file["atoms"], np.float64) if "atoms" in file else None
-        origin = str(file.attrs["origin"])
+        origin = Attributes(file.attrs).text("origin")
         try:
-            return Dictionary(arrays["bvalues"], arrays["d"], arrays["dstar"], origin, atoms)
+            dictionary = Dictionary(arrays["bvalues"], arrays["d"], arrays["dstar"], origin, atoms)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+        expect_checksums(file)
+        for table in file.tables().values():
+            table.verify()
+        return dictionary

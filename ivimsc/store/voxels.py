@@ -12,8 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ivimsc.errors import InputError
-from ivimsc.store.hdf5 import BLOCK, VOXELS, Dataset, Store, checked, column, created, describe
+from ivimsc.physics.models import MODELS
+from ivimsc.physics.parameters import BY_KEY
+from ivimsc.store.hdf5 import BLOCK, VOXELS, Store, checked, column, created, describe
 from ivimsc.store.journal import to_json
+from ivimsc.store.kinds import Attributes, require_bvalues, require_kind
+from ivimsc.store.reading import Damaged, Table
 from ivimsc.voxels import Geometry, Voxels, weights_of
 
 __all__ = ["VoxelStore", "VoxelWriter", "write_voxels"]
@@ -22,7 +26,8 @@ __all__ = ["VoxelStore", "VoxelWriter", "write_voxels"]
 class VoxelStore(Store):
     """A voxel store, open for reading; the same attributes as `Voxels`, from disk. Use as a context manager.
 
-    `signals` (voxel, b) and `index` (voxel, 3) are datasets: slice them. `truth` and `tissue` are read on first use.
+    `signals` (voxel, b) and `index` (voxel, 3) are tables on disk: slice them. `truth` and `tissue` are read on first use.
+    Signals that are read in order, from the first voxel to the last, are compared with their checksum.
 
     Raises
     ------
@@ -34,16 +39,49 @@ class VoxelStore(Store):
     leaves_out_s0 = False
 
     def _load(self, attributes: Mapping[str, Any]) -> None:
-        self.signals: Dataset = self._file["signals"]
+        self.signals: Table = self._file["signals"]
         self.bvalues: NDArray[np.float64] = self._file["bvalues"][:]
         self.tissue_names = {int(code): name for code, name in json.loads(attributes["tissue_names"]).items()}
+        require_kind(self.signals, "iuf", (None,) * self.signals.ndim)
         if self.signals.ndim != 2 or self.signals.shape[1:] != self.bvalues.shape or self.signals.dtype != np.float32:
             found = f"{self.signals.dtype} {self.signals.shape}"
             raise InputError(
                 f"{self.path}: found signals {found}, expected float32 (voxel, b) with {len(self.bvalues)} b-values"
             )
         self._require_lengths("", {name: len(self._file[name]) for name in ("index", "tissue") if name in self._file})
-        self._require_lengths("truth/", {name: len(data) for name, data in self._file.get("truth", {}).items()})
+        self._require_lengths("truth/", {name: len(data) for name, data in self._truth().items()})
+
+    def _require_kinds(self, attributes: Attributes) -> None:
+        require_bvalues(self.bvalues)
+        if not all(isinstance(name, str) and 0 <= code < 256 for code, name in self.tissue_names.items()):
+            raise Damaged("tissue_names of another kind, expected a name for each code")
+        truth = self._truth()
+        for table in truth.values():
+            require_kind(table, "f", (None,))
+        known = [set(model.keys) for model in MODELS.values()] + [
+            set(BY_KEY)
+        ]  # in a mixture a voxel has any of the models
+        if truth and set(truth) not in known:
+            raise Damaged(f"truth of {', '.join(truth)}, expected that of a model, such as {', '.join(MODELS['biexp'].keys)}")  # fmt: skip
+        if "tissue" in self._file:
+            require_kind(self._file["tissue"], "u", (None,))
+        _require_attrs(self.attrs)
+        self.weights  # noqa: B018, refuses repeats of another kind
+        self.signals.expect(f"sha256:{self.signals_sha256}")  # where no other checksum is there
+
+    def _truth(self) -> dict[str, Table]:
+        return dict(self._file["truth"].items()) if "truth" in self._file else {}
+
+    @property
+    def has_truth(self) -> bool:
+        """The store holds true parameters; nothing is read."""
+        return bool(self._truth())
+
+    @property
+    def truth_keys(self) -> tuple[str, ...]:
+        """The keys of the true parameters, in the order of `physics.parameters.BY_KEY`."""
+        truth = self._truth()
+        return tuple(key for key in BY_KEY if key in truth)
 
     @property
     def weights(self) -> NDArray[np.float64]:
@@ -61,17 +99,40 @@ class VoxelStore(Store):
     def read_s0(self, start: int, stop: int) -> None:
         """None: nothing is left out here."""
 
+    def read_truth(self, key: str, start: int, stop: int) -> NDArray[np.float32]:
+        """One of the `truth_keys` (voxel,) of the voxels start..stop; `truth` holds all of them."""
+        with checked(self.path):
+            return self._truth()[key][start:stop]
+
+    def read_tissue(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """The tissue codes (voxel,) of the voxels start..stop, where the voxels are labelled."""
+        with checked(self.path):
+            return self._file["tissue"][start:stop]
+
     @cached_property
     def truth(self) -> dict[str, NDArray[np.float32]] | None:
-        """True parameters, arrays (voxel,) under s0, f, d, dstar; None for measured data."""
+        """True parameters, arrays (voxel,) under the `truth_keys`; None for measured data."""
         with checked(self.path):
-            return {key: data[:] for key, data in self._file["truth"].items()} if "truth" in self._file else None
+            return {key: table[:] for key, table in self._truth().items()} or None
 
     @cached_property
     def tissue(self) -> NDArray[np.uint8] | None:
         """Tissue codes (voxel,), named in `tissue_names`; None where the voxels are not labelled."""
         with checked(self.path):
             return self._file["tissue"][:] if "tissue" in self._file else None
+
+
+def _require_attrs(attrs: Mapping[str, Any]) -> None:
+    """Refuse what methods and stages read among the attrs of a store where it is of another kind (Damaged)."""
+    notes, sigma, repeats = attrs.get("notes", []), attrs.get("sigma", 0.0), attrs.get("repeats")
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise Damaged("notes of another kind, expected a list of texts")
+    if isinstance(sigma, bool) or not isinstance(sigma, int | float) or not np.isfinite(sigma):
+        raise Damaged("sigma of another kind, expected a finite number")
+    if repeats is not None and not (isinstance(repeats, list) and all(isinstance(n, int | float) for n in repeats)):
+        raise Damaged("repeats of another kind, expected a list of numbers")
+    if not isinstance(attrs.get("noise", ""), str):
+        raise Damaged("noise of another kind, expected a text")
 
 
 class VoxelWriter:

@@ -4,6 +4,7 @@ A run is a function of its seed: the order of the voxels, the noise and the drop
 that a run that was killed and goes on from its checkpoint ends in the same weights as one that was not.
 """
 
+import hashlib
 import io
 import math
 import time
@@ -15,7 +16,8 @@ from typing import Any, Protocol
 import torch
 
 from ivimsc.errors import InputError, IvimscError
-from ivimsc.files import written_whole
+from ivimsc.files import told, written_whole
+from ivimsc.text import one_line
 
 __all__ = ["Samples", "Schedule", "Source", "train"]
 
@@ -151,7 +153,7 @@ def train(
     optimiser = torch.optim.Adam(network.parameters(), lr=schedule.rate, betas=(0.9, schedule.memory), fused=True)
     history: dict[str, list[float]] = {name: [] for name in HISTORY}
     best, kept, first = math.inf, None, 0
-    if resume and checkpoint.exists():
+    if resume and checkpoint.is_file():
         history, best, kept, first = _restore(checkpoint, fingerprint, network, optimiser)
     for epoch in range(first, schedule.epochs):
         if schedule.patience and _waited(history["validation"]) >= schedule.patience:
@@ -214,14 +216,24 @@ def _waited(losses: list[float]) -> int:
 def _save(path: Path, state: dict[str, Any]) -> None:
     data = io.BytesIO()  # torch tells a full disk by an error of its own, so it does not write the file itself
     torch.save(state, data)
+    content = data.getvalue()
     with written_whole(path, force=True) as temporary:
-        temporary.write_bytes(data.getbuffer())
+        temporary.write_bytes(_head(content) + content)
+
+
+def _head(content: bytes) -> bytes:
+    """The line before the state in a checkpoint: what it is, and the state's SHA-256."""
+    return f"ivimsc-checkpoint {hashlib.sha256(content).hexdigest()}\n".encode()
 
 
 def _restore(path: Path, fingerprint: str, network: Any, optimiser: Any) -> tuple[dict, float, dict, int]:
     """Network and optimiser as the checkpoint has them; history, best loss, weights of the best epoch, epochs done."""
+    with told(path, "a checkpoint"):
+        head, _, content = path.read_bytes().partition(b"\n")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if head + b"\n" != _head(content):
+            raise ValueError("wrong checksum")
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         if state["fingerprint"] == fingerprint:
             kept = {name: state["kept"][name].to(tensor) for name, tensor in network.state_dict().items()}
             history = {name: [float(v) for v in state["history"][name]] for name in HISTORY}
@@ -230,5 +242,6 @@ def _restore(path: Path, fingerprint: str, network: Any, optimiser: Any) -> tupl
             optimiser.load_state_dict(state["optimiser"])
             return found
     except Exception as error:  # torch raises what the damage makes of it
-        raise InputError(f"{path}: found no readable checkpoint ({type(error).__name__}), expected that of a training: without resume it starts anew") from None  # fmt: skip
+        why = str(error) if isinstance(error, ValueError) else type(error).__name__
+        raise InputError(f"{path}: found no readable checkpoint ({one_line(why)[:80]}), expected that of a training: without resume it starts anew") from None  # fmt: skip
     raise InputError(f"{path}: found the checkpoint of another training, expected that of this one: without resume it starts anew")  # fmt: skip

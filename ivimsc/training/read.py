@@ -71,7 +71,7 @@ def read_stores(stores: Sequence[Path], bvalues: NDArray | None, supervised: boo
 
 def _read(path: Path, bvalues: NDArray | None, supervised: bool) -> Part:
     with VoxelStore(path) as store:
-        if supervised and store.truth is None:
+        if supervised and not set(KEYS) <= set(store.truth_keys):
             raise InputError(f"{path}: found a store without truth, expected one to learn from: `ivimsc simulate` makes them")  # fmt: skip
         columns = np.arange(len(store.bvalues)) if bvalues is None else select_bvalues(store.bvalues, bvalues)
         whole, zero, truth = store.read(0, len(store)), np.flatnonzero(store.bvalues == 0), None

@@ -42,6 +42,14 @@ def test_bounds_are_kept_and_reached(volume, key, low, high):
     np.testing.assert_allclose([found.min(), found.max()], [low, high], rtol=1e-6)  # float32
 
 
+def test_bounds_reach_the_fit():
+    """The results are clipped to the bounds in any case; the fit itself has to keep them too."""
+    options = IvimscAlgorithm(TEN, bounds={"f": (0.1, 0.3), "D": (1e-3, 1.5e-3), "Dp": (0.02, 0.05)}).options
+    assert options["f_bounds"] == (0.1, 0.3)
+    assert options["d_bounds"] == (1e-3, 1.5e-3)
+    assert options["dstar_bounds"] == (0.02, 0.05)
+
+
 def test_a_threshold_is_the_split_of_segmented():
     assert IvimscAlgorithm(TEN, thresholds=[150], method="segmented").options["split"] == 150
     assert "split" not in IvimscAlgorithm(TEN, thresholds=[150]).options

@@ -1,18 +1,18 @@
 """The comparison of a method that does not fit f and D* with one that does."""
 
-import h5py
 import numpy as np
 import pytest
 
 from ivimsc.compare import compare, write_comparison
 from ivimsc.store import EstimateStore, VoxelStore
 from tests.compare.conftest import LAUNCH
+from tests.store.makers import changed_store
 
 
 def only_d(source, path):
     """The estimates of a store without f and D*, as a mono-exponential method has them."""
     path.write_bytes(source.read_bytes())
-    with h5py.File(path, "r+") as file:
+    with changed_store(path) as file:
         file.attrs["method"] = "mono"
         for key in ("f", "dstar", "fstd", "dstarstd"):
             file["estimates"].pop(key, None)

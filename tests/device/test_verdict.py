@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ivimsc.device.launch import Launch
-from ivimsc.device.verdict import Found, evidence_of, judge
+from ivimsc.device.verdict import Found, evidence_of, judge, judged
+from ivimsc.estimates import Estimates
 from ivimsc.outcome import Outcome
 from ivimsc.physics.cramer_rao import cramer_rao
 from tests.conftest import FIVE, TEN
@@ -32,13 +33,38 @@ def by_hand(found, bvalues, sigma, known_s0):
 @pytest.mark.parametrize("given", [True, False], ids=["sigma given", "from residuals"])
 def test_it_is_the_rule(bvalues, known_s0, given):
     found, unknowns = population(), 3 if known_s0 else 4
-    sigma = 3.0 if given else found.rmse.astype(float) * np.sqrt(len(bvalues) / (len(bvalues) - unknowns))
+    sigma = 3.0 if given else found.spread.astype(float) * np.sqrt(len(bvalues) / (len(bvalues) - unknowns))
     outcome = np.full(len(found.f), Outcome.CONVERGED, np.uint8)
     judge(LAUNCH, found, evidence_of(bvalues, 3.0 if given else None, known_s0), outcome)
     expected = by_hand(found, bvalues, sigma, known_s0)
     assert 0.05 < expected.mean() < 0.98
     differ = (outcome == Outcome.DSTAR_UNIDENTIFIABLE) != expected
     assert differ.mean() < 0.002  # voxels within rounding of the rule's edge
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["sigma given", "from residuals"])
+def test_sixty_images_of_b_0_count_as_sixty(given):
+    """The rule on the means is that on the images themselves, also where the residuals tell the noise of one image."""
+    images = np.array([60, 1, 1, 2, 1, 3, 1, 1, 1, 4])
+    found = population()
+    sigma = 3.0 if given else found.spread.astype(float) * np.sqrt(10 / 6)
+    outcome = np.full(len(found.f), Outcome.CONVERGED, np.uint8)
+    judge(LAUNCH, found, evidence_of(TEN, 3.0 if given else None, weights=images), outcome)
+    expected = by_hand(found, np.repeat(TEN, images), sigma, False)
+    alike = by_hand(found, TEN, sigma, False)
+    assert np.mean(expected != alike) > 0.02
+    assert np.mean((outcome == Outcome.DSTAR_UNIDENTIFIABLE) != expected) < 0.002
+
+
+def test_estimates_are_judged_by_their_spread():
+    """Residuals of b = 0 alone, which are 60 images: they tell more noise than the plain rmse does."""
+    ones = np.ones(50, np.float32)
+    rmse, spread = np.float32(0.002) * ones, np.float32(0.06) * ones
+    e = Estimates(
+        ones, 0.1 * ones, 1e-3 * ones, 0.03 * ones, rmse, np.full(50, Outcome.CONVERGED, np.uint8), spread=spread
+    )
+    judged(LAUNCH, e, evidence_of(TEN))
+    assert set(e.outcome.tolist()) == {Outcome.DSTAR_UNIDENTIFIABLE}
 
 
 def test_only_converged_and_at_a_bound_are_judged():

@@ -43,8 +43,8 @@ class TestFiles:
     def test_foreign(self, tmp_path):
         (tmp_path / "text.safetensors").write_text("a model, surely")
         save_file({"a": np.zeros(3)}, tmp_path / "other.safetensors")
-        save_file({"a": np.zeros(3)}, tmp_path / "odd.safetensors", {"ivimsc": '{"format": "x"}'})
-        save_file({"a": np.zeros(3)}, tmp_path / "list.safetensors", {"ivimsc": "[1, 2]"})
+        save_file({"a": np.zeros(3, np.float32)}, tmp_path / "odd.safetensors", {"ivimsc": '{"format": "x"}'})
+        save_file({"a": np.zeros(3, np.float32)}, tmp_path / "list.safetensors", {"ivimsc": "[1, 2]"})
         for name, says in (("text", "no safetensors"), ("other", "another program"), ("odd", "another program"), ("list", "another program"), ("none", "No such file")):  # fmt: skip
             with pytest.raises(InputError, match=says):
                 read_model(tmp_path / f"{name}.safetensors")

@@ -87,10 +87,9 @@ def test_what_could_not_be_fitted_is_nan_and_bad(change):
     assert np.all(np.isnan(values)) and outcome == Outcome.BAD_SIGNAL
 
 
-def test_chi2_is_reduced_and_only_where_the_noise_is_known():
-    r = stored(rules=RULES._replace(sigma=20.0))
-    assert r.chi2 == pytest.approx(0.0096 / (20 / 500) ** 2 / (N - 4)) and np.isnan(stored().chi2)
-    assert np.isnan(stored(rules=RULES._replace(sigma=20.0, n=4)).chi2)  # nothing is left to judge by
+def test_the_spread_counts_each_image_and_the_rmse_each_signal():
+    assert stored().spread == pytest.approx(500 * np.sqrt(0.0096 / N))  # Σ n r² of the scaled signal
+    assert stored().rmse == pytest.approx(500 * np.sqrt(0.0032 / N))  # Σ r²
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 6, 30])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from ivimsc.compare.bound import Bound
+from ivimsc.errors import InputError
 from ivimsc.paper import runs as module
 from ivimsc.paper.runs import Runs
-from ivimsc.paper.setting import FIVE, SNR, Setting
+from ivimsc.paper.setting import FIVE, NETWORKS, SNR, Setting
 from ivimsc.phantoms.cohort import COHORTS
 from ivimsc.simulate import write_phantom
 from ivimsc.store import VoxelStore
@@ -97,3 +98,37 @@ def test_stores_are_simulated_with_the_snr_and_the_seed_of_their_cohort(tmp_path
                 seeds.setdefault(cohort, set()).add(store.attrs["seed"])
     assert all(len(found) == 1 for found in seeds.values())
     assert len(set.union(*seeds.values())) == 3  # no two cohorts share a draw
+
+
+class TestDamagedRecords:
+    """One line that names the file; nothing is done again unless the file is removed."""
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe", b'{"seconds": 1}', b'{"seconds": "x", "history": {}}',
+                                         b'{"seconds": 1, "history": {"train": 3, "validation": []}}'])  # fmt: skip
+    def test_of_a_training(self, tmp_path, content):
+        runs = Runs(Setting(tmp_path, scale=0.02, threads=1), pytest.fail)
+        net = NETWORKS[0]
+        settings = {**net.options, **runs.setting.schedule()}
+        folder = runs._folder("train", net.method, FIVE, settings, seed=0)
+        (folder / "run.json").write_bytes(content)
+        with pytest.raises(InputError, match=r"run.json: found a damaged record of a run \(\w+\), expected") as told:
+            runs.train(net, FIVE, 0)
+        assert "\n" not in str(told.value)
+
+    @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "text", "pickle", "short", "missing"])
+    def test_of_a_bound(self, bounds, damage):
+        runs, _, _ = bounds
+        (path,) = runs.setting.folder.glob("runs/*/bound.npz")
+        whole = path.read_bytes()
+        with np.load(path) as kept:
+            arrays = dict(kept)
+        if damage in ("pickle", "short", "missing"):
+            arrays |= {"tested": np.array([{}])} if damage == "pickle" else {"tested": arrays["tested"][:3]}
+            np.savez(path, **({k: v for k, v in arrays.items() if k != "ess"} if damage == "missing" else arrays))
+        else:
+            middle = len(whole) // 4
+            flipped = whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]
+            path.write_bytes({"empty": b"", "cut": whole[:200], "flipped": flipped, "text": b"bound"}[damage])
+        with pytest.raises(InputError, match=r"bound.npz: found a damaged record of a run") as told:
+            runs.bounds("cohort-3t", False, FIVE)
+        assert "\n" not in str(told.value)

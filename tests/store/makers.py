@@ -1,5 +1,8 @@
 """Voxels and estimates that depend on the voxel's number alone, and what a store holds, byte by byte."""
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -8,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from ivimsc.estimates import Estimates, Spectrum
 from ivimsc.store import PartFile, StoredDictionary
+from ivimsc.store.hdf5 import _seal
 from ivimsc.voxels import Geometry, Voxels
 
 AFFINE = np.array([[-2, 0.1, 0, 90], [0.1, 2, 0.3, -126], [0, -0.3, 4, -72], [0, 0, 0, 1.0]])
@@ -28,7 +32,7 @@ def make_estimates(start: int, stop: int, spectrum: bool = False, extras: bool =
     base[voxel % 7 == 0] = np.nan
     rows = voxel % 4  # entries per voxel, some none
     entries = np.concatenate([np.arange(r) + 10 * v for v, r in zip(voxel, rows, strict=True)] + [np.empty(0)])
-    sparse = Spectrum(np.float32(entries) / 3, np.int32(entries % 97), np.concatenate([[0], np.cumsum(rows)]))
+    sparse = Spectrum(np.float32(entries) / 3, np.int32(entries % 7), np.concatenate([[0], np.cumsum(rows)]))
     return Estimates(
         base, base * 2, base * 3, base * 4, base * 5, np.uint8(1 + voxel % 6),
         fstd=base * 6 if extras else None, spectrum=sparse if spectrum else None,
@@ -63,3 +67,14 @@ def contents(path: Path) -> dict[str, tuple]:
 def assert_same_place(found: Geometry, expected: Geometry) -> None:
     for name in Geometry.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+
+
+@contextmanager
+def changed_store(path: Path) -> Iterator[h5py.File]:
+    """A store to change by hand; its checksums are made anew, as if it had been written so."""
+    with h5py.File(path, "r+") as file:
+        yield file
+        if "signals" in file:
+            file.attrs["signals_sha256"] = hashlib.sha256(file["signals"][...].tobytes()).hexdigest()
+        file.attrs.pop("checksums", None)
+        _seal(file)

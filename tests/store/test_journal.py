@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -91,9 +92,9 @@ def test_two_fits_into_one_file(tmp_path: Path) -> None:
     voxels, path = make_voxels(), tmp_path / "e.h5"
     header = PartFile.header(voxels, "nlls", {})
     with PartFile.open(path, header):
-        with pytest.raises(InputError, match="found another fit writing it"):
+        with pytest.raises(InputError, match="found another process that writes it"):
             PartFile.open(path, header, resume=True)
-        with pytest.raises(InputError, match="found another fit writing it"):
+        with pytest.raises(InputError, match="found another process that writes it"):
             PartFile.open(path, header, force=True)
 
 
@@ -110,11 +111,12 @@ class TestRecords:
                     10 * (k + 1), {"f": np.full(10, k, np.float32), "n": np.arange(10 * k, 10 * k + 10)}
                 )
         path = tmp_path / "e.h5.part.journal"
-        header, *lines = path.read_text().splitlines()
+        header, *lines = texts(path)
 
         def resumed(lines):
-            path.write_text("\n".join([header, *lines]) + "\n")
+            path.write_bytes(signed([header, *lines]))
             with Journal(target, {"fit": 1}, resume=True) as again:
+                assert bool(again.dropped) == (len(again.records) < len(lines))
                 return [again.read(record) for record in again.records], again.done
 
         return lines, resumed
@@ -146,6 +148,99 @@ class TestRecords:
         second = json.loads(lines[1])
         second[4] ^= 1
         assert resumed([lines[0], json.dumps(second), lines[2]])[1] == 10
+
+    @pytest.mark.parametrize(("place", "value"), [
+        (1, 10), (1, 5), (1, -1), (1, 20.0), (1, True), (1, None), (2, -120), (3, 10**12), (3, -1), (5, 7),
+        (6, None), (6, [["f", "<f4", 29]]), (6, [["f", "|O8", 15]]), (6, [[["f"], "<f4", 30]]), (6, [["f", "<f4", -10]]),
+    ])  # fmt: skip
+    def test_numbers_that_do_not_fit_are_no_record_even_with_right_checksums(self, journal, place, value):
+        lines, resumed = journal
+        second = json.loads(lines[1])
+        second[place] = value
+        assert resumed([lines[0], json.dumps(second), lines[2]])[1] == 10
+
+    @pytest.mark.parametrize("lines", ["[]", "{}", "3", "[1, 2]", '"a"', "NaN"])
+    def test_other_json_is_no_record(self, journal, lines):
+        assert journal[1]([journal[0][0], lines])[1] == 10
+
+
+def texts(path: Path) -> list[str]:
+    """The lines of a journal without their checksums."""
+    return [line.split(" ", 1)[1] for line in path.read_text().splitlines()]
+
+
+def signed(lines: list[str]) -> bytes:
+    """Lines of a journal with their checksums, which are right whatever the lines say."""
+    content, total = b"", 0
+    for text in lines:
+        total = zlib.crc32(text.encode(), total)
+        content += b"%08x %s\n" % (total, text.encode())
+    return content
+
+
+@quick
+@given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_a_flipped_bit_of_the_journal_is_told_and_no_finished_work_is_lost_unsaid(tmp_path, place, bit):
+    """In the header it is an error and nothing is touched; in a record, that and the later chunks are fitted again."""
+    voxels, path = make_voxels(), tmp_path / "e.h5"
+    interrupted(path, voxels)
+    part, journal = tmp_path / "e.h5.part", tmp_path / "e.h5.part.journal"
+    data = bytearray(journal.read_bytes())
+    place, header = place % len(data), data.index(b"\n") + 1
+    data[place] ^= 1 << bit
+    journal.write_bytes(data)
+    before = part.read_bytes()
+    if place < header:
+        with pytest.raises(InputError, match=r"journal: found a damaged first line, .*force=True"):
+            PartFile.open(path, PartFile.header(voxels, "nlls", {"split": 200.0}), resume=True)
+        assert (part.read_bytes(), journal.read_bytes()) == (before, data)
+    else:
+        with PartFile.open(path, PartFile.header(voxels, "nlls", {"split": 200.0}), resume=True) as opened:
+            assert opened.done < 80 and bool(opened.dropped) == (place < len(data) - 1)
+        resumed = fit(path, voxels, [20], spectrum=True, resume=True)
+        assert contents(resumed) == contents(fit(tmp_path / "whole.h5", voxels, [20], spectrum=True, force=True))
+        path.unlink()
+    for left in (part, journal):
+        left.unlink(missing_ok=True)
+
+
+def test_chunks_of_other_fields_or_lengths_become_no_store(tmp_path):
+    """Whatever their checksums say, nothing but whole fields of all voxels gets the final name."""
+    voxels, path = make_voxels(), tmp_path / "e.h5"
+    header = PartFile.header(voxels, "nlls", {})
+    short = {key: np.zeros(99, np.float32) for key in ("s0", "rmse", "outcome")}
+    for arrays in (short, {"s0": np.zeros(100, np.float32)}, {**short, "../x": np.zeros(100, np.float32)}, {}):
+        with Journal(path, header, force=True) as journal:
+            journal.append(100, arrays)
+        with PartFile.open(path, header, resume=True) as part:
+            with pytest.raises(InputError, match="found chunks with other fields than those of 100 voxels"):
+                part.finish(voxels, device="cpu", threads=1, seconds=0)
+            assert not path.exists() and Path(f"{path}.part").exists()
+
+
+def test_bytes_that_change_while_the_fit_runs_are_told(tmp_path):
+    voxels, path = make_voxels(), tmp_path / "e.h5"
+    with PartFile.open(path, PartFile.header(voxels, "nlls", {})) as part:
+        part.append(make_estimates(0, 100))
+        with open(f"{path}.part", "r+b") as file:
+            file.write(b"?")
+        with pytest.raises(InputError, match="found the voxels 0 to 100 damaged"):
+            part.finish(voxels, device="cpu", threads=1, seconds=0)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["e.h5.part", "e.h5.part.journal"])
+@pytest.mark.parametrize("kind", ["link", "dangling", "hard", "pipe", "folder"])
+@pytest.mark.parametrize("opening", [{"resume": True}, {"force": True}, {}])
+def test_nothing_is_written_through_what_somebody_put_there(tmp_path, name, kind, opening):
+    other = tmp_path / "other"
+    other.write_text("mine")
+    there = tmp_path / name
+    {"link": lambda: there.symlink_to(other), "dangling": lambda: there.symlink_to(tmp_path / "none"),
+     "hard": lambda: there.hardlink_to(other), "pipe": lambda: os.mkfifo(there), "folder": there.mkdir}[kind]()  # fmt: skip
+    with pytest.raises(InputError, match=f"{name}: found|found the part file"):
+        PartFile.open(tmp_path / "e.h5", PartFile.header(make_voxels(), "nlls", {}), **opening)
+    assert other.read_text() == "mine" and not (tmp_path / "none").exists()
 
 
 KILLED = """

@@ -27,10 +27,13 @@ floats = st.floats(width=32)  # NaN and Inf among them
 )
 def test_voxels_come_back_as_they_were(tmp_path: Path, signals: np.ndarray, labelled: bool, pieces: list[int]) -> None:
     n, nb = signals.shape
-    about = {"truth": {"f": signals[:, 0], "dstar": signals[:, -1]}, "tissue": np.arange(n, dtype=np.uint8)}
+    about = {
+        "truth": {"s0": signals[:, 0], "f": signals[:, -1], "d": signals[:, 0], "dstar": signals[:, -1]},
+        "tissue": np.arange(n, dtype=np.uint8),
+    }
     about |= {"tissue_names": {0: "wall", 3: "placenta µ"}}
     attrs = {"snr": 30.0, "seed": 7, "notes": ["x"]}
-    index = np.arange(3 * n, dtype=np.int32).reshape(n, 3)
+    index = np.stack(np.unravel_index(np.arange(n), GEOMETRY.shape, order="F"), 1).astype(np.int32)
     given_ = Voxels(signals, np.arange(nb) * 20.0, index, GEOMETRY, "a.nii", attrs=attrs, **(about if labelled else {}))
     path = write_voxels(tmp_path / "v.h5", given_, force=True)
     with VoxelStore(path) as store:
@@ -51,12 +54,21 @@ def test_voxels_come_back_as_they_were(tmp_path: Path, signals: np.ndarray, labe
 
 
 def test_streaming_gives_the_same_bytes(tmp_path: Path) -> None:
-    voxels = make_voxels(1000, truth={"f": np.arange(1000, dtype=np.float32)}, tissue=np.ones(1000, np.uint8))
+    voxels = make_voxels(
+        1000,
+        truth=dict.fromkeys(("s0", "f", "d", "dstar"), np.arange(1000, dtype=np.float32)),
+        tissue=np.ones(1000, np.uint8),
+    )
     write_voxels(tmp_path / "whole.h5", voxels)
     with VoxelWriter(tmp_path / "pieces.h5", 1000, voxels.bvalues, GEOMETRY) as writer:
         for start in range(0, 1000, 77):
             at = slice(start, start + 77)
-            writer.append(voxels.signals[at], voxels.index[at], {"f": voxels.truth["f"][at]}, voxels.tissue[at])
+            writer.append(
+                voxels.signals[at],
+                voxels.index[at],
+                {key: values[at] for key, values in voxels.truth.items()},
+                voxels.tissue[at],
+            )
     assert contents(tmp_path / "whole.h5") == contents(tmp_path / "pieces.h5")
     with VoxelStore(tmp_path / "pieces.h5") as store:
         assert store.signals_sha256 == voxels.signals_sha256
@@ -105,7 +117,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_store(tmp_path: Path) -> None:
     """3 million voxels, 12 b-values: 144 MB of signals and 110 MB of estimates through far less memory."""
     script = f"""
-import sys, resource
+import dataclasses, sys, resource
 sys.path[:0] = [{str(Path(__file__).parents[2])!r}]
 import numpy as np
 from ivimsc.estimates import Estimates
@@ -118,9 +130,12 @@ piece = make_voxels(100_000, 12)
 values = np.ones(100_000, np.float32)
 estimates = Estimates(*[values] * 5, np.ones(100_000, np.uint8), values, values, values)
 before = peak()
-with VoxelWriter(folder / "v.h5", n, piece.bvalues, GEOMETRY) as writer:
+geometry = dataclasses.replace(GEOMETRY, shape=(100, 1000, 30))
+index = np.stack(np.unravel_index(np.arange(100_000), (100, 1000, 1), order="F"), 1).astype(np.int32)
+with VoxelWriter(folder / "v.h5", n, piece.bvalues, geometry) as writer:
     for _ in range(30):
-        writer.append(piece.signals, piece.index)
+        writer.append(piece.signals, index)
+        index[:, 2] += 1
 with VoxelStore(folder / "v.h5") as store, PartFile.open(folder / "e.h5", PartFile.header(store, "nlls", {{}})) as part:
     while part.done < n:
         store.read(part.done, part.done + 100_000)

@@ -1,6 +1,5 @@
 """The voxels that networks learn from: signals and noise over S0, truth in µm²/ms."""
 
-import h5py
 import numpy as np
 import pytest
 
@@ -11,6 +10,7 @@ from ivimsc.simulate import write_phantom
 from ivimsc.store import VoxelStore
 from ivimsc.train import read_data
 from tests.conftest import FIVE, TEN, equation1
+from tests.store.makers import changed_store
 
 
 def test_signals_and_noise_are_over_s0(tmp_path):
@@ -19,7 +19,7 @@ def test_signals_and_noise_are_over_s0(tmp_path):
     write_phantom(plain, "uniform", TEN, snr=25, seed=1, voxels=50)
     scaled.write_bytes(plain.read_bytes())
     factor = np.linspace(100, 900, 50, dtype=np.float32)
-    with h5py.File(scaled, "r+") as file:
+    with changed_store(scaled) as file:
         file["signals"][...] = file["signals"][:] * factor[:, None]
         file["truth/s0"][...] = file["truth/s0"][:] * factor
     one, other = (read_data([path], FIVE, supervised=True) for path in (plain, scaled))
@@ -37,7 +37,7 @@ def test_signals_and_noise_are_over_s0(tmp_path):
 def test_without_truth_s0_is_the_signal_at_b_0(tmp_path):
     path = tmp_path / "v.h5"
     write_phantom(path, "uniform", TEN, snr=25, seed=1, voxels=20)
-    with h5py.File(path, "r+") as file:
+    with changed_store(path) as file:
         del file["truth"]
         signals = file["signals"][:]
     data = read_data([path], FIVE, supervised=False)
@@ -50,7 +50,7 @@ def measured(tmp_path):
     """A store without truth: 40 voxels of S0 about 1000 as a scanner gives them, and its signals (voxel, b)."""
     path = tmp_path / "measured.h5"
     write_phantom(path, "uniform", TEN, snr=25, seed=1, voxels=40)
-    with h5py.File(path, "r+") as file:
+    with changed_store(path) as file:
         del file["truth"]
         file["signals"][...] = file["signals"][:] * np.float32(1000)
         signals = file["signals"][:]
@@ -58,7 +58,7 @@ def measured(tmp_path):
 
 
 def with_voxels(path, signals):
-    with h5py.File(path, "r+") as file:
+    with changed_store(path) as file:
         file["signals"][...] = signals
 
 
@@ -104,8 +104,15 @@ def test_no_voxel_that_can_teach(measured):
 def test_a_voxel_with_bad_truth_does_not_teach(tmp_path):
     path = tmp_path / "v.h5"
     write_phantom(path, "uniform", TEN, snr=25, seed=1, voxels=20)
-    with h5py.File(path, "r+") as file:
+    with changed_store(path) as file:
         file["truth/f"][3], file["truth/s0"][4] = np.nan, 0
     data = read_data([path], None, supervised=True)
     assert len(data) == 18 and len(data.truth) == len(data.clean) == len(data.sigma) == 18
     assert data.left_out == {"with NaN, Inf, S0 <= 0 or no signal": 2}
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "rician"])
+def test_the_kind_of_noise_is_that_of_the_stores(tmp_path, noise):
+    path = tmp_path / "v.h5"
+    write_phantom(path, "uniform", TEN, snr=25, seed=1, voxels=20, noise=noise)
+    assert read_data([path], FIVE, supervised=True).rician == (noise == "rician")

@@ -121,6 +121,8 @@ def _kernel(start, stop, signals, setting, result):
 class Fitter(fitter.Fitter):
     """adc made ready for one protocol."""
 
+    closest, unknowns = True, 2
+
     def __init__(self, voxels: VoxelSource, columns: NDArray[np.intp], options: Options, launch: Launch) -> None:
         bvalues = np.asarray(voxels.bvalues, np.float64)
         low, high = np.multiply(options.d_bounds, 1e3)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import fdtri, gammaln, stdtrit
 
-from ivimsc.methods.bayes.likelihood import NoiseModel, Spread, unit_signals
+from ivimsc.methods.bayes.likelihood import NoiseModel, Spread, weighted_signals
 from ivimsc.methods.bayes.priors import Prior, draw, log_prior, low_discrepancy, parameters, subtract_log_jacobian
 
 __all__ = ["SHIFTS", "Draws", "Proposal", "empirical_draws", "make_proposal", "prior_draws"]
@@ -101,7 +101,7 @@ def make_proposal(n: int, seed: int, shifts: int = SHIFTS) -> Proposal:
 def _with_signals(noise: NoiseModel, t: NDArray, theta: NDArray, log_density: NDArray, seed: int) -> Draws:
     signals = np.empty((len(noise.b), t.shape[1]), np.float32)
     theta = np.ascontiguousarray(theta, np.float32)
-    unit_signals(noise.b, theta, signals)
+    weighted_signals(noise, theta, signals)
     spread = _spread(low_discrepancy(t.shape[1], 1, seed)[0])
     return Draws(np.ascontiguousarray(t, np.float32), theta, signals, log_density.astype(np.float32), spread)
 

@@ -22,7 +22,18 @@ from ivimsc.compiling import LANE_JIT
 from ivimsc.numerics.lanes import exp32
 from ivimsc.numerics.special import log32, log_i0e32
 
-__all__ = ["NoiseModel", "Spread", "Terms", "log_likelihood", "scaled", "tile", "two_decays", "unit_signals"]
+__all__ = [
+    "NoiseModel",
+    "Spread",
+    "Terms",
+    "log_likelihood",
+    "scaled",
+    "root_of",
+    "tile",
+    "two_decays",
+    "unit_signals",
+    "weighted_signals",
+]
 
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
 WIDER = np.float32(1.2)  # the draw of S0 against its Gaussian conditional: heavier tails than the posterior
@@ -37,12 +48,14 @@ class NoiseModel(NamedTuple):
     Attributes
     ----------
     b : (b,) b-values [ms/µm²]
+    root : (b,) what signals are multiplied with, so that the noise of each is `sigma` (see `root_of`); ones for Rician noise
     s0 : S0 in units of the signal, 0 where it is unknown and integrated out
     sigma : noise SD in units of the signal, 0 where it is integrated out for each voxel
     rician : the noise is Rician, not Gaussian
     """
 
     b: NDArray[np.float32]
+    root: NDArray[np.float32]
     s0: np.float32
     sigma: np.float32
     rician: bool
@@ -80,7 +93,7 @@ class Terms(NamedTuple):
 @njit(**LANE_JIT)
 def scaled(noise, scale):
     """The noise model of a signal that was divided by `scale`."""
-    return NoiseModel(noise.b, noise.s0 / scale, noise.sigma / scale, noise.rician)
+    return NoiseModel(noise.b, noise.root, noise.s0 / scale, noise.sigma / scale, noise.rician)
 
 
 @njit(**LANE_JIT)
@@ -104,6 +117,26 @@ def unit_signals(b, theta, signals):
         bi, row = b[i], signals[i]
         for m in range(len(f)):
             row[m] = two_decays(bi, ONE - f[m], f[m], d[m], p[m])
+
+
+@njit(**LANE_JIT, cache=True)
+def weighted_signals(noise, theta, signals):
+    """`unit_signals` of a noise model: those of its b-values, each times its root."""
+    unit_signals(noise.b, theta, signals)
+    for i in range(len(noise.root)):
+        root, row = noise.root[i], signals[i]
+        if root != ONE:
+            for m in range(len(row)):
+                row[m] *= root
+
+
+def root_of(weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Factors (b,) that make the noise of all signals alike, each being the mean of so many images.
+
+    Their inverse squares average to one: the noise then is the root mean square of that of the signals.
+    """
+    weights = np.asarray(weights, np.float64)
+    return np.sqrt(weights * np.mean(1 / weights)).astype(np.float32)
 
 
 @njit(**LANE_JIT)

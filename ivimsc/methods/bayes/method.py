@@ -7,7 +7,8 @@ squared error of all estimators, if the prior is the true one. `population`, the
 (`population`), as Orton et al. do, but for any number of tissues: that needs no training and comes close to the bound.
 
 Priors: ``population`` (a mixture of Gaussians over logit f, ln D, ln D* that the data choose; where fewer than 100 voxels
-or a poor protocol do not tell it, the broad log-normal `fixed_priors.BROAD_PRIOR`), ``shrinkage`` (Gaussian over logit f, ln D, ln D* of the region, or a mixture: components), ``uniform``,
+or a poor protocol do not tell it, the broad log-normal `fixed_priors.BROAD_PRIOR`), ``spatial`` (the neighbours of each voxel,
+and the population: `spatial`), ``shrinkage`` (Gaussian over logit f, ln D, ln D* of the region, or a mixture: components), ``uniform``,
 ``reciprocal`` (uniform in f, 1 / x in D and D*), ``lognormal`` (logit-normal f), or the truth of a voxel store.
 """
 
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc import fitter
-from ivimsc.device.launch import Launch, empty_beside
+from ivimsc.device.launch import Launch, empty_beside, leave_gpu
 from ivimsc.device.verdict import evidence_of, judged
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
@@ -28,17 +29,21 @@ from ivimsc.methods import Inputs, VoxelSource
 from ivimsc.methods.bayes import rows
 from ivimsc.methods.bayes.draws import SHIFTS, empirical_draws, make_proposal, prior_draws
 from ivimsc.methods.bayes.fixed_priors import bounds_of
-from ivimsc.methods.bayes.likelihood import NoiseModel
+from ivimsc.methods.bayes.likelihood import NoiseModel, root_of
 from ivimsc.methods.bayes.posterior import posteriors
 from ivimsc.methods.bayes.prior_and_noise import learn, read_sample
 from ivimsc.methods.bayes.problem import Problem, sampling
+from ivimsc.methods.bayes.spatial.fitter import SpatialFitter
+from ivimsc.methods.bayes.spatial.neighbourhood import places_of
+from ivimsc.methods.bayes.spatial.volume import learn_field
+from ivimsc.methods.bayes.summary import named
 from ivimsc.physics.parameters import Bounds
 from ivimsc.physics.protocol import B0_LIMIT, require_distinct
 
 TITLE = "Bayesian: posterior mean, SD and maximum"
 SOURCE = "Orton et al., Magn. Reson. Med. 71:411 (2014) for the shrinkage prior; self-normalised importance sampling"
 
-PRIORS = ("population", "shrinkage", "uniform", "reciprocal", "lognormal")
+PRIORS = ("population", "spatial", "shrinkage", "uniform", "reciprocal", "lognormal")
 LIKELIHOODS = ("auto", "gaussian", "rician")
 ROUNDS = 6  # most local rounds
 DRAWS = 4096  # of the prior, shared by all voxels
@@ -129,10 +134,11 @@ class Fitter(fitter.Fitter):
     notes : what was chosen, for the user
     """
 
-    def __init__(self, problem: Problem, launch: Launch, notes: list[str]) -> None:
+    def __init__(self, problem: Problem, launch: Launch, notes: list[str], weights: NDArray[np.float64]) -> None:
         super().__init__(launch, notes)
         self.problem, noise = problem, problem.noise
-        self.evidence = evidence_of(noise.b.astype(np.float64) * 1e3, float(noise.sigma), bool(noise.s0 > 0))
+        of_image = float(noise.sigma) / np.sqrt(np.mean(1 / weights))
+        self.evidence = evidence_of(noise.b.astype(np.float64) * 1e3, of_image, bool(noise.s0 > 0), weights=weights)
 
     @cached_property
     def _on_gpu(self) -> Any:
@@ -144,11 +150,11 @@ class Fitter(fitter.Fitter):
         """Fit some voxels: see `Fitter.fit`; `s0` is not used."""
         if not self.launch.on_gpu:
             found = posteriors(self.problem, signals, self.launch, first)
-            return judged(self.launch, _named(found.values, found.outcome), self.evidence)
+            return judged(self.launch, named(found.values, found.outcome), self.evidence)
         values = empty_beside(self.launch, signals, (rows.ROWS, len(signals)), np.float32)
         outcome = empty_beside(self.launch, signals, (len(signals),), np.uint8)
         self._on_gpu.run(signals, first, values, outcome)
-        return judged(self.launch, _named(values, outcome), self.evidence)
+        return judged(self.launch, named(values, outcome), self.evidence)
 
     def below(self, signals: NDArray[np.float32], f: NDArray, D: NDArray, Dstar: NDArray) -> NDArray[np.float32]:
         """The posterior probability that f, D and D* lie below given values; on the CPU always.
@@ -168,15 +174,6 @@ class Fitter(fitter.Fitter):
         return posteriors(self.problem, signals, self.launch, targets=targets).below
 
 
-def _named(values: Any, outcome: Any) -> Estimates:
-    """Estimates from values (row, voxel) and outcome (voxel,)."""
-    return Estimates(
-        values[rows.S0], values[rows.F], values[rows.D], values[rows.DSTAR], values[rows.RMSE], outcome,
-        values[rows.F_SD], values[rows.D_SD], values[rows.DSTAR_SD], ess=values[rows.ESS],
-        fmap=values[rows.F_MAX], dmap=values[rows.D_MAX], dstarmap=values[rows.DSTAR_MAX],
-    )  # fmt: skip
-
-
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs | None = None) -> Fitter:
     """Check the protocol; find the prior and the noise level, from the data where asked for.
 
@@ -191,19 +188,30 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
         for fewer than 3 b-values, and a prior that excludes the data
     """
     require_distinct(voxels.bvalues, 3, "bayes")
+    spatial = options.prior == "spatial"
+    if spatial:
+        places_of(voxels)
+        if launch.on_gpu:
+            launch = leave_gpu(launch, "prior=spatial has no CUDA kernels")
     truth = None if inputs is None else inputs.files.get("prior")
     theta = None if options.truth_from is None else _empirical(truth, options)
     sample, unit = read_sample(voxels)
-    prior, sigma, rician, notes = learn(sample, unit, theta, np.asarray(voxels.bvalues), options, launch, inputs)
-    noise = NoiseModel(
-        (voxels.bvalues * 1e-3).astype(np.float32), np.float32(options.s0 or 0), np.float32(sigma), rician
+    prior, sigma, rician, notes = learn(
+        sample, unit, theta, np.asarray(voxels.bvalues), options, launch, inputs, voxels.weights
     )
+    weights = np.asarray(voxels.weights, np.float64)
+    root = root_of(np.ones_like(weights) if rician else weights)
+    if rician and np.any(weights != weights[0]):
+        notes.append("the Rician likelihood weighs all b-values alike, whatever the number of their images")
+    b = (voxels.bvalues * 1e-3).astype(np.float32)
+    noise = NoiseModel(b, root, np.float32(options.s0 or 0), np.float32(sigma), rician)
     if theta is None:
         draws = prior_draws(noise, prior, options.draws or DRAWS, options.seed)
     else:
         draws = empirical_draws(noise, theta, options.seed)
     shifts = SHIFTS if len(voxels) > FEW else SOON
-    proposal = make_proposal(options.points, options.seed + 1, shifts)
+    points = options.points // 2 if spatial else options.points  # they begin where they are wanted: half of them do
+    proposal = make_proposal(points, options.seed + 1, shifts)
     problem = Problem(
         noise,
         prior,
@@ -211,7 +219,12 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
         proposal,
         sampling(ROUNDS if theta is None else 0, options.seed, None if theta is not None else bounds_of(options)),
     )
-    fitter = Fitter(problem, launch, [*notes, *_notes_on_s0(voxels.bvalues, options)])
+    if spatial:
+        field = learn_field(voxels, noise, prior, options.seed, launch)
+        return SpatialFitter(
+            problem, field, launch, [*notes, *field.notes, *_notes_on_s0(voxels.bvalues, options)], weights
+        )
+    fitter = Fitter(problem, launch, [*notes, *_notes_on_s0(voxels.bvalues, options)], weights)
     if sigma > 0 and not isinstance(options.sigma, str):
         _check_reach(fitter, sample, options)
     return fitter

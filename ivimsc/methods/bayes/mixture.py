@@ -16,7 +16,7 @@ WORTH = 20.0  # voxels that the prior of a covariance counts as
 MOMENTS = 10  # sums of a component over the voxels: its weight, its first moments, its second ones as in `PAIRS`
 PAIRS = (0, 0, 1, 0, 1, 2), (0, 1, 1, 2, 2, 2)
 LOWER, DIAGONAL = np.tril_indices(3), np.arange(3)
-FARTHEST = 4.0  # that the log of a share, or of a spread, moves in one search
+FARTHEST = 4.0  # that the log of a share, or of a spread, moves in the first search
 
 
 class Mixture(NamedTuple):
@@ -58,16 +58,15 @@ class Chart(NamedTuple):
     root: NDArray[np.float64]
     share_step: NDArray[np.float64]
     step: NDArray[np.float64]
+    near: float
 
     @property
     def limits(self) -> NDArray[np.float64]:
-        """Bounds (n, 2) of x."""
-        free = len(self.root)
-        far = np.full((free, 6), np.inf)
-        far[:, LOWER[0] == LOWER[1]] = FARTHEST
-        whole = np.concatenate(
-            [FARTHEST / self.share_step, np.full(3 * free, np.inf), (far / self.step[:, None]).ravel()]
-        )
+        """Bounds (n, 2) of x: a mean may move by `near` spreads, and the log of a share or a spread by half of that."""
+        half = min(self.near / 2, FARTHEST)
+        inner = np.where(LOWER[0] == LOWER[1], half, self.near) / self.step[:, None]
+        means = np.repeat(self.near / self.step, 3)
+        whole = np.concatenate([half / self.share_step, means, inner.ravel()])
         return np.stack([-whole, whole], axis=1)
 
     def _inner(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -115,8 +114,8 @@ class Chart(NamedTuple):
         return own / own.sum()
 
 
-def chart(first: Mixture, broad: Mixture, voxels: int) -> Chart:
-    """Coordinates about `first`, for a search over so many voxels."""
+def chart(first: Mixture, broad: Mixture, voxels: int, near: float = np.inf) -> Chart:
+    """Coordinates about `first`, for a search over so many voxels that stays within `near` spreads."""
     count = first.weights * voxels
     return Chart(first, broad, np.linalg.cholesky(first.covariances[:-1]), 1 / np.sqrt(count + 1),
-                 1 / np.sqrt(count[:-1] + WORTH))  # fmt: skip
+                 1 / np.sqrt(count[:-1] + WORTH), near)  # fmt: skip

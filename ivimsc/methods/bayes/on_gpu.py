@@ -29,10 +29,10 @@ WAVES = 3  # blocks per multiprocessor: as many as 154 registers leave room for,
 CHUNK = 2**18  # voxels
 ROWS = rows.ROWS  # a name of this module: numba wants the shape of a shared array as one
 SMALL = 48  # and numbers of the voxel
-_scale_of, _scaled, _tile, _unit_signals, _finish, _put_moments, _put_maximum = (
+_scale_of, _scaled, _tile, _weighted_signals, _finish, _put_moments, _put_maximum = (
     as_device(f)
     for f in (
-        scaling.scale_of, likelihood.scaled, likelihood.tile, likelihood.unit_signals, summary.finish,
+        scaling.scale_of, likelihood.scaled, likelihood.tile, likelihood.weighted_signals, summary.finish,
         summary.put_moments, summary.put_maximum,
     )
 )  # fmt: skip
@@ -83,7 +83,7 @@ def _evaluate(noise, prior, reference, spread, t, theta, block):
     rs, ss = cuda.local.array(1, float32), cuda.local.array(1, float32)
     s, log_w, density = cuda.local.array(1, float32), cuda.local.array(1, float32), cuda.local.array(1, float32)
     _map_points(prior, t, theta)
-    _unit_signals(noise.b, theta, block.column)
+    _weighted_signals(noise, theta, block.column)
     _tile(block.y, block.column, 0, noise, reference, spread, Terms(rs, ss, s, log_w))
     _log_prior(prior, t, rs, density)
     return log_w[0], density[0], s[0]
@@ -187,10 +187,10 @@ def posterior_kernel(first, size, number, signals, problem, weights, points, val
         factor = _scale_of(signals, v)
         if factor > ZERO:
             for m in range(lane, n_b, width):
-                y[m] = signals[v, m] / factor
+                y[m] = signals[v, m] * noise_model.root[m] / factor
             cuda.syncthreads()
             noise = _scaled(noise_model, factor)
-            sampled = NoiseModel(noise.b, noise.s0, noise.sigma, noise.rician and rounds == 0)
+            sampled = NoiseModel(noise.b, noise.root, noise.s0, noise.sigma, noise.rician and rounds == 0)
             high, at, density, top = _global(sampled, draws, y, log_w, s0)
             peak = largest(sums, high, at)
             _, top = largest(sums, density, top)

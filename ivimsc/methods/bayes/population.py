@@ -24,7 +24,7 @@ from ivimsc.compiling import SUM_JIT
 from ivimsc.device.launch import Launch, run_blocks
 from ivimsc.methods.bayes.draws import make_proposal, prior_draws
 from ivimsc.methods.bayes.likelihood import NoiseModel
-from ivimsc.methods.bayes.mixture import BROAD, MOMENTS, TISSUE, WORTH, Mixture, chart, log_penalty, shares
+from ivimsc.methods.bayes.mixture import BROAD, MOMENTS, TISSUE, WORTH, Chart, Mixture, chart, log_penalty, shares
 from ivimsc.methods.bayes.posterior import Kept, kept_points_kernel
 from ivimsc.methods.bayes.priors import Prior, gaussian_prior
 from ivimsc.methods.bayes.problem import Problem, Sampling
@@ -40,10 +40,12 @@ LEAST = 2e-3  # share of a component that goes on to the second search
 DRAWS, POINTS = 2048, 512  # shared draws; points of a local round
 WIDER, SHIFTS = np.float32(1.15), 8192  # the kept points lie wider than the posterior; places where they may begin
 TARGET, TEMPERED, ROUNDS = np.float32(150), np.float32(50), 4  # of the local rounds, as in `problem.Sampling`
-SEARCHES = (
-    (256, 0.5),
-    (512, 0.1),
-)  # points of a voxel; gain of the log-likelihood in a step at which a search has converged
+SEARCHES = (  # points of a voxel; gain of the log-likelihood in a step at which a search has converged; how far it may go
+    (256, 0.5, np.inf),
+    (256, 0.5, 1.0),
+    (256, 0.5, 1.0),
+    (512, 0.1, 1.0),
+)
 MOST, MEMORY = 400, 20  # evaluations in a search; steps that it remembers
 TOLD = 256  # points of a voxel that say whether the data tell a population
 NEAR_NOISE = 3.0  # noise SDs: where the Rician likelihood differs from the Gaussian one
@@ -131,14 +133,13 @@ def _sums(kept: Kept, mixture: Mixture, launch: Launch) -> tuple[NDArray[np.floa
     return sums.sum(0), float(told.sum())
 
 
-def _search(kept: Kept, first: Mixture, broad: Mixture, tolerance: float, launch: Launch) -> Population:
+def _search(kept: Kept, about: Chart, tolerance: float, launch: Launch) -> Population:
     """The likeliest mixture for these points, by L-BFGS; it has converged when a step gains less than `tolerance`."""
-    about = chart(first, broad, len(kept.t))
 
     def value_and_slope(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         mixture = about.mixture(x)
         sums, value = _sums(kept, mixture, launch)
-        return -value - log_penalty(mixture, broad), -about.gradient(x, sums)
+        return -value - log_penalty(mixture, about.broad), -about.gradient(x, sums)
 
     limits = about.limits
     begin, _ = value_and_slope(np.zeros(len(limits)))
@@ -159,7 +160,13 @@ def _keep_points(noise: NoiseModel, signals: NDArray[np.float32], prior: Prior, 
         some, scale = np.ascontiguousarray(signals[which]), np.empty(len(which), np.float32)
         scales(some, scale)
         part = Kept(np.empty((len(which), 3, number), np.float32), np.empty((len(which), number), np.float32))
-        problem = Problem(noise._replace(rician=rician), prior, draws, make_proposal(POINTS, 1, SHIFTS), limits)
+        problem = Problem(
+            noise._replace(rician=rician, root=np.ones_like(noise.root) if rician else noise.root),
+            prior,
+            draws,
+            make_proposal(POINTS, 1, SHIFTS),
+            limits,
+        )
         run_blocks(launch, kept_points_kernel, len(which), some, scale, problem, kept_proposal, part, block=BLOCK)
         kept.t[which], kept.log_ratio[which] = part
     return kept
@@ -231,9 +238,9 @@ def learn_population(signals: NDArray[np.float32], noise: NoiseModel, broad: Mix
     launch : its threads
     """
     found = Population(broad, 0, False)
-    for k, (number, tolerance) in enumerate(SEARCHES):
+    for k, (number, tolerance, near) in enumerate(SEARCHES):
         kept = _keep_points(noise, signals, mixture_prior(found.mixture, bounds), number, seed + k, launch)
         first = _without_small(found.mixture) if k else _first_mixture(kept, broad, seed)
-        more = _search(kept, first, broad, tolerance, launch)
+        more = _search(kept, chart(first, broad, len(kept.t), near), tolerance, launch)
         found = more._replace(steps=found.steps + more.steps)
     return found

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ivimsc.compiling import JIT, KERNEL
 from ivimsc.device.launch import Launch, run_blocks
 from ivimsc.methods.bayes import rows
-from ivimsc.methods.bayes.likelihood import NoiseModel, Spread, Terms, log_likelihood, scaled, unit_signals
+from ivimsc.methods.bayes.likelihood import NoiseModel, Spread, Terms, log_likelihood, scaled, weighted_signals
 from ivimsc.methods.bayes.priors import log_prior, map_points, subtract_log_jacobian
 from ivimsc.methods.bayes.problem import Problem, Results
 from ivimsc.methods.bayes.summary import finish, put_maximum, put_moments
@@ -30,7 +30,8 @@ from ivimsc.methods.bayes.weighted_points import cholesky, moments, place, shift
 from ivimsc.numerics.ending import BAD_SIGNAL
 from ivimsc.numerics.scaling import scales
 
-__all__ = ["CLIMBS", "HALVINGS", "SHRINK", "Kept", "kept_points_kernel", "posterior_kernel", "posteriors"]
+__all__ = ["CLIMBS", "HALVINGS", "OUTSIDE", "SHRINK", "Kept", "climb", "evaluate", "first_look", "kept_points_kernel",
+           "local_rounds", "new_points", "new_scratch", "posterior_kernel", "posteriors"]  # fmt: skip
 
 ZERO, ONE, OUTSIDE = np.float32(0), np.float32(1), np.float32(-1e29)  # the last: beyond the limits of a prior
 HALVINGS = 12  # of the exponent, when too few draws carry weight
@@ -77,7 +78,8 @@ class Kept(NamedTuple):
 
 
 @njit(**JIT)
-def _points(n, n_b):
+def new_points(n, n_b):
+    """Memory of n points."""
     e = np.float32
     terms = Terms(np.zeros(n, e), np.zeros(n, e), np.zeros(n, e), np.zeros(n, e))
     return Points(
@@ -86,12 +88,13 @@ def _points(n, n_b):
 
 
 @njit(**JIT)
-def _scratch(problem, n_b):
-    e, climb = np.float32, problem.sampling.climb
+def new_scratch(problem, n_b):
+    """Memory of one thread."""
+    e, n_climb = np.float32, problem.sampling.climb
     state = State(np.zeros(3, e), np.zeros((3, 3), e), np.zeros((3, 3), e), np.zeros(3, e))
-    nowhere = Spread(np.zeros(climb, e), np.zeros(climb, e))
-    shared = _points(problem.draws.t.shape[1], 1)
-    return Scratch(shared, _points(problem.proposal.n, n_b), _points(climb, n_b), nowhere, state)
+    nowhere = Spread(np.zeros(n_climb, e), np.zeros(n_climb, e))
+    shared = new_points(problem.draws.t.shape[1], 1)
+    return Scratch(shared, new_points(problem.proposal.n, n_b), new_points(n_climb, n_b), nowhere, state)
 
 
 @njit(**JIT)
@@ -122,10 +125,10 @@ def _propose(points, t, tempered, state):
 
 
 @njit(**JIT)
-def _evaluate(y, noise, prior, reference, spread, points):
+def evaluate(y, noise, prior, reference, spread, points):
     """Log-likelihood into points.terms.log_w (n,) and log prior into points.density (n,), at points.t (3, n)."""
     map_points(prior, points.t, points.theta)
-    unit_signals(noise.b, points.theta, points.signals)
+    weighted_signals(noise, points.theta, points.signals)
     log_likelihood(y, points.signals, noise, reference, spread, points.terms)
     log_prior(prior, points.t, points.terms.rs, points.density)
 
@@ -140,7 +143,7 @@ def _keep_best(t, density, best):
 
 
 @njit(**JIT)
-def _climb(y, noise, problem, start, scratch, found):
+def climb(y, noise, problem, start, scratch, found):
     """The maximum of the posterior density of (f, D, D*), from the best point so far, into found."""
     c, state, factor = scratch.climb, scratch.state, ONE
     log_w = c.terms.log_w
@@ -148,7 +151,7 @@ def _climb(y, noise, problem, start, scratch, found):
         place(problem.proposal, start, state.best, state.root, factor, c.t)
         for k in range(3):
             c.t[k, 0] = state.best[k]  # the best so far is never lost
-        _evaluate(y, noise, problem.prior, found[rows.S0], scratch.nowhere, c)
+        evaluate(y, noise, problem.prior, found[rows.S0], scratch.nowhere, c)
         subtract_log_jacobian(problem.prior, c.t, c.density)
         for m in range(len(log_w)):
             log_w[m] += c.density[m]
@@ -168,8 +171,9 @@ def _tail(w, theta, target, below):
 
 
 @njit(**JIT)
-def _global(y, noise, draws, points, state, found, target, below):
-    """The posterior as the shared draws tell it, into found (row,) and below (3,); the best draw into the state."""
+def first_look(y, noise, problem, scratch, found, target, below):
+    """The posterior as the shared draws tell it, into found (row,) and below (3,); the best draw and a proposal into the state."""
+    draws, points, state = problem.draws, scratch.shared, scratch.state
     log_likelihood(y, draws.signals, noise, ONE, draws.spread, points.terms)
     _gather(points, draws.theta, state, found)
     _tail(points.w, draws.theta, target, below)
@@ -177,22 +181,26 @@ def _global(y, noise, draws, points, state, found, target, below):
     for m in range(len(log_w)):
         density[m] = log_w[m] + log_density[m]
     put_maximum(draws.theta, _keep_best(draws.t, density, state.best), found)
+    if problem.sampling.rounds > 0:
+        _propose(points, draws.t, problem.sampling.tempered, state)
 
 
 @njit(**JIT)
-def _rounds(y, number, noise, problem, scratch, found, target, below):
-    """The local rounds: the best of them into found, below and the state; returns where the last one's points began."""
+def local_rounds(y, number, noise, problem, scratch, found, target, below):
+    """The local rounds, from the proposal in the state on: the best of them into found, below and the state.
+
+    Returns where the last one's points began.
+    """
     proposal, limits, points, state = problem.proposal, problem.sampling, scratch.local, scratch.state
     log_w, density = points.terms.log_w, points.density
-    _propose(scratch.shared, problem.draws.t, limits.tempered, state)
-    ess, start = ZERO, 0  # the draws of the global step are shared by all voxels: a proposal, not an answer
+    ess, start = ZERO, 0  # what led to the proposal is no answer: the shared draws are the same for all voxels
     trial = np.zeros(rows.ROWS, np.float32)
     for trip in range(limits.rounds):
         start = shift(proposal, limits.seed, number, trip)
         end = start + proposal.n
         place(proposal, start, state.mean, state.root, ONE, points.t)
         spread = Spread(proposal.spread.x[start:end], proposal.spread.minus_log_density[start:end])
-        _evaluate(y, noise, problem.prior, found[rows.S0], spread, points)
+        evaluate(y, noise, problem.prior, found[rows.S0], spread, points)
         minus_log_density = proposal.minus_log_density[start:end]
         for m in range(len(log_w)):
             log_w[m] += density[m] + minus_log_density[m]
@@ -225,7 +233,7 @@ def posterior_kernel(start, stop, first, signals, scale, targets, problem, resul
     problem : `Problem`
     results : `Results`, filled at these voxels
     """
-    scratch, local = _scratch(problem, signals.shape[1]), problem.sampling.rounds > 0
+    scratch, local = new_scratch(problem, signals.shape[1]), problem.sampling.rounds > 0
     found = np.zeros(rows.ROWS, np.float32)
     y = np.zeros(signals.shape[1], np.float32)
     for v in range(start, stop):
@@ -234,14 +242,14 @@ def posterior_kernel(start, stop, first, signals, scale, targets, problem, resul
             results.outcome[v] = BAD_SIGNAL
             continue
         for i in range(len(y)):
-            y[i] = signals[v, i] / scale[v]
+            y[i] = signals[v, i] * problem.noise.root[i] / scale[v]
         noise = scaled(problem.noise, scale[v])
         # Rician noise: the global step only starts the local rounds, where there are any, and Gaussian noise is quicker
-        sampled = NoiseModel(noise.b, noise.s0, noise.sigma, noise.rician and not local)
-        _global(y, sampled, problem.draws, scratch.shared, scratch.state, found, targets[v], results.below[v])
+        sampled = NoiseModel(noise.b, noise.root, noise.s0, noise.sigma, noise.rician and not local)
+        first_look(y, sampled, problem, scratch, found, targets[v], results.below[v])
         if local:
-            begin = _rounds(y, first + v, noise, problem, scratch, found, targets[v], results.below[v])
-            _climb(y, noise, problem, begin, scratch, found)
+            begin = local_rounds(y, first + v, noise, problem, scratch, found, targets[v], results.below[v])
+            climb(y, noise, problem, begin, scratch, found)
         finish(signals, v, scale[v], problem.noise.b, problem.sampling, found, results.values, results.outcome)
 
 
@@ -251,21 +259,21 @@ def kept_points_kernel(start, stop, signals, scale, problem, proposal, kept):
 
     `proposal` gives the points that are kept; the other arguments are those of `posterior_kernel`.
     """
-    scratch, points = _scratch(problem, signals.shape[1]), _points(proposal.n, signals.shape[1])
+    scratch, points = new_scratch(problem, signals.shape[1]), new_points(proposal.n, signals.shape[1])
     found, y = np.zeros(rows.ROWS, np.float32), np.zeros(signals.shape[1], np.float32)
     target, below, state = np.zeros(0, np.float32), np.zeros(3, np.float32), scratch.state
     for v in range(start, stop):
         for i in range(len(y)):
-            y[i] = signals[v, i] / scale[v]
+            y[i] = signals[v, i] * problem.noise.root[i] / scale[v]
         noise = scaled(problem.noise, scale[v])
-        sampled = NoiseModel(noise.b, noise.s0, noise.sigma, False)
-        _global(y, sampled, problem.draws, scratch.shared, state, found, target, below)
-        _rounds(y, v, noise, problem, scratch, found, target, below)
+        sampled = NoiseModel(noise.b, noise.root, noise.s0, noise.sigma, False)
+        first_look(y, sampled, problem, scratch, found, target, below)
+        local_rounds(y, v, noise, problem, scratch, found, target, below)
         begin = shift(proposal, problem.sampling.seed, v, problem.sampling.rounds)
         end = begin + proposal.n
         place(proposal, begin, state.mean, state.root, problem.sampling.wider, points.t)
         spread = Spread(proposal.spread.x[begin:end], proposal.spread.minus_log_density[begin:end])
-        _evaluate(y, noise, problem.prior, found[rows.S0], spread, points)
+        evaluate(y, noise, problem.prior, found[rows.S0], spread, points)
         kept.t[v] = points.t
         volume = np.float32(math.log(state.root[0, 0] * state.root[1, 1] * state.root[2, 2]))
         for m in range(proposal.n):

@@ -19,7 +19,7 @@ from ivimsc.methods import Inputs, VoxelSource
 from ivimsc.methods.bayes import rows
 from ivimsc.methods.bayes.draws import make_proposal, prior_draws
 from ivimsc.methods.bayes.fixed_priors import BROAD_PRIOR, BROAD_WORDS, bounds_of, box, lognormal, why_broad
-from ivimsc.methods.bayes.likelihood import NoiseModel, unit_signals
+from ivimsc.methods.bayes.likelihood import NoiseModel, root_of, unit_signals
 from ivimsc.methods.bayes.mixture import Mixture
 from ivimsc.methods.bayes.population import learn_population, mixture_prior, variance_left
 from ivimsc.methods.bayes.posterior import posteriors
@@ -41,6 +41,7 @@ NEAR_NOISE = 3.0  # noise SDs: a signal below them is of the noise floor
 UNTOLD = (
     0.6  # part of the broad prior's variance of ln D that the data leave, above which they do not tell a population
 )
+POPULATION = ("population", "spatial")  # priors that begin with the population
 LEAST_SIGMA = 1e-5  # of the largest signal: below it float32 tells no noise
 
 
@@ -62,7 +63,8 @@ def read_sample(voxels: VoxelSource) -> tuple[NDArray[np.float32], float]:
 
 
 def learn(signals: NDArray[np.float32], unit: float, theta: NDArray | None, bvalues: NDArray[np.float64],
-          options: "Options", launch: Launch, inputs: Inputs | None = None) -> Learnt:  # fmt: skip
+          options: "Options", launch: Launch, inputs: Inputs | None = None,
+          weights: NDArray[np.float64] | None = None) -> Learnt:  # fmt: skip
     """The prior and the noise level, from the data where the options ask for that.
 
     Parameters
@@ -73,22 +75,25 @@ def learn(signals: NDArray[np.float32], unit: float, theta: NDArray | None, bval
     options : of the method
     launch : where it runs
     inputs : tells the noise level
+    weights : (b,) images that each signal is the mean of; None: 1 each
     """
+    weights = np.ones(len(bvalues)) if weights is None else np.asarray(weights, np.float64)
+    of_signals = float(np.sqrt(np.mean(1 / weights)))  # the noise of the signals over that of an image
     prior, words = lognormal(options) if options.prior == "lognormal" else box(options)
     if theta is not None:
         words = f"the truth of {options.prior}, {theta.shape[1]} draws"
-    if options.prior == "population":
+    if options.prior in POPULATION:
         prior, words = mixture_prior(BROAD_PRIOR, bounds_of(options)), BROAD_WORDS
-    given = 0.0 if isinstance(options.sigma, str) else float(options.sigma)
+    given = 0.0 if isinstance(options.sigma, str) else float(options.sigma) * of_signals
     if len(signals) == 0:
         return Learnt(prior, given, options.likelihood == "rician" and given > 0, ["no voxel can be fitted"])
-    sample = Sample(signals / np.float32(unit), (bvalues * 1e-3).astype(np.float32), (options.s0 or 0.0) / unit,
+    sample = Sample(signals / np.float32(unit), (bvalues * 1e-3).astype(np.float32), root_of(weights), (options.s0 or 0.0) / unit,
                     given / unit, False)  # fmt: skip
     told = True
     if options.sigma == "estimate":
         sample, told = _with_noise(sample, unit, prior, theta, options, launch, inputs)
     rician, why = _rician(sample, options)
-    if options.prior == "population":
+    if options.prior in POPULATION:
         prior, words = _population(sample, rician, bvalues, options, launch)
     elif options.prior == "shrinkage":
         prior, sigma, steps = estimate_prior(
@@ -100,9 +105,9 @@ def learn(signals: NDArray[np.float32], unit: float, theta: NDArray | None, bval
     sigma = sample.sigma * unit
     notes = [
         f"prior: {words}",
-        f"noise SD: {_noise_words(sigma, unit, options)}; {'rician' if rician else 'gaussian'} likelihood{why}",
+        f"noise SD: {_noise_words(sigma / of_signals, unit, options)}; {'rician' if rician else 'gaussian'} likelihood{why}",
     ]
-    if words.startswith("fixed") and options.prior == "population":
+    if words.startswith("fixed") and options.prior in POPULATION:
         notes[0] = f"warning: prior: {words}"
     if not told:
         notes.append(
@@ -161,7 +166,7 @@ def _population(sample: Sample, rician: bool, bvalues: NDArray[np.float64], opti
     bounds = bounds_of(options)
     why = why_broad(len(sample.signals), bvalues, sample.s0 > 0)
     magnitude = rician or (options.likelihood == "auto" and sample.sigma > 0 and not np.any(sample.signals < 0))
-    noise = NoiseModel(sample.b, np.float32(sample.s0), np.float32(sample.sigma), magnitude)
+    noise = NoiseModel(sample.b, sample.root, np.float32(sample.s0), np.float32(sample.sigma), magnitude)
     if why is None:
         left = variance_left(sample.signals[:256], noise, BROAD_PRIOR, bounds, launch)
         if left > UNTOLD:
@@ -184,14 +189,14 @@ def _largest(mixture: Mixture) -> Mixture:
 
 def _first_sigma(sample: Sample, prior: Prior, options: "Options", launch: Launch) -> float:
     """Noise from the residuals at the best points found with σ integrated out: a start, and at high SNR the answer."""
-    noise = NoiseModel(sample.b, np.float32(sample.s0), np.float32(0), False)
+    noise = NoiseModel(sample.b, sample.root, np.float32(sample.s0), np.float32(0), False)
     draws, proposal = prior_draws(noise, prior, DRAWS, options.seed), make_proposal(options.points, options.seed + 1)
     problem = Problem(noise, prior, draws, proposal, sampling(ROUNDS, options.seed))
     best = posteriors(problem, sample.signals, launch).values
     theta = best[[rows.F_MAX, rows.D_MAX, rows.DSTAR_MAX]] * np.float32([[1], [1e3], [1e3]])
     unit = np.empty((len(sample.b), theta.shape[1]), np.float32)
     unit_signals(sample.b, theta, unit)
-    y = sample.signals.T
+    unit, y = unit * sample.root[:, None], sample.signals.T * sample.root[:, None]
     S0 = sample.s0 if sample.s0 > 0 else (y * unit).sum(0) / (unit * unit).sum(0)
     squares = ((y - S0 * unit) ** 2).sum(0)
     return max(sigma_of_squares(squares, max(sample.freedom - 3, 1)), LEAST_SIGMA)

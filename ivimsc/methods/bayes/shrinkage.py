@@ -41,6 +41,7 @@ class Sample(NamedTuple):
     ----------
     signals : (voxel, b) on a common scale
     b : (b,) b-values [ms/µm²]
+    root : (b,) factors that make the noise of all signals alike (see `likelihood.root_of`)
     s0 : S0 on that scale, 0 where it is unknown
     sigma : noise SD on that scale, 0 where it is integrated out for each voxel (prior 1 / σ)
     estimate_sigma : sigma is a first guess, to be made better
@@ -48,6 +49,7 @@ class Sample(NamedTuple):
 
     signals: NDArray[np.float32]
     b: NDArray[np.float32]
+    root: NDArray[np.float32]
     s0: float
     sigma: float
     estimate_sigma: bool
@@ -120,10 +122,11 @@ class _Likelihoods:
         n = len(sample.signals)
         unit = np.empty((len(sample.b), theta.shape[1]), np.float32)
         unit_signals(sample.b, np.ascontiguousarray(theta, np.float32), unit)
+        unit *= sample.root[:, None]
         squares = (unit * unit).sum(0)
         self.rest = np.empty((n, theta.shape[1]), np.float32)
         s0 = np.float32(sample.s0)
-        run_blocks(launch, _residuals, n, sample.signals, s0, unit, squares, self.rest, block=BLOCK)
+        run_blocks(launch, _residuals, n, sample.signals * sample.root, s0, unit, squares, self.rest, block=BLOCK)
         self.log_base = np.zeros(theta.shape[1]) if sample.s0 > 0 else -0.5 * np.log(squares)
         if sample.sigma == 0 and not sample.estimate_sigma:
             np.log(np.maximum(self.rest, np.float32(1e-30)), out=self.rest)

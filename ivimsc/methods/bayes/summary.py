@@ -6,16 +6,18 @@ The CPU and the GPU call the same functions.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from ivimsc.compiling import JIT
+from ivimsc.estimates import Estimates
 from ivimsc.methods.bayes import rows
 from ivimsc.methods.bayes.likelihood import two_decays
 from ivimsc.numerics.ending import AT_BOUND, CONVERGED, ITERATION_LIMIT
 
-__all__ = ["finish", "put_maximum", "put_moments"]
+__all__ = ["finish", "named", "put_maximum", "put_moments"]
 
 ZERO, ONE, THOUSANDTH = np.float32(0), np.float32(1), np.float32(1e-3)
 
@@ -63,3 +65,12 @@ def finish(signals, v, scale, b, sampling, found, values, outcome):
     for k in range(rows.ROWS):
         unit = scale if k in rows.SIGNALS else THOUSANDTH if k in rows.DIFFUSIVITIES else ONE
         values[k, v] = found[k] * unit
+
+
+def named(values: Any, outcome: Any) -> Estimates:
+    """Estimates from values (row, voxel) and outcome (voxel,)."""
+    return Estimates(
+        values[rows.S0], values[rows.F], values[rows.D], values[rows.DSTAR], values[rows.RMSE], outcome,
+        values[rows.F_SD], values[rows.D_SD], values[rows.DSTAR_SD], ess=values[rows.ESS],
+        fmap=values[rows.F_MAX], dmap=values[rows.D_MAX], dstarmap=values[rows.DSTAR_MAX],
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from ivimsc.physics.dictionary import decode_row
 
 __all__ = ["Maps", "decode_codes", "put", "settle"]
 
-NEAR = 1.0 + 1e-9  # a mean of one value is that value but for rounding
+MOST = 0.5  # of a part on one end of its grid, above which that end decides on the mean
 
 
 class Maps(NamedTuple):
@@ -31,10 +31,10 @@ class Maps(NamedTuple):
 
 
 @njit(**JIT)
-def settle(mixture, scale, squares, n_b, grids):
+def settle(mixture, scale, squares, n_b):
     """The `Maps` of one voxel.
 
-    Outcomes: 4, no perfusion part, D* is NaN. 2, no tissue part (D is NaN), or a part that is all at an end of its grid.
+    Outcomes: 4, no perfusion part, D* is NaN. 2, no tissue part (D is NaN), or more than half of a part at an end of its grid.
     5, bad signal (scale 0), or no part at all: all is NaN.
 
     Parameters
@@ -43,15 +43,14 @@ def settle(mixture, scale, squares, n_b, grids):
     scale : what the signal was divided by
     squares : Σ r² of the scaled signal
     n_b : number of b-values
-    grids : Grids
     """
-    total, f, d, p, D, Dstar = mixture.S0, mixture.f, mixture.D, mixture.Dstar, grids.D, grids.Dstar
+    total, f, d, p = mixture.S0, mixture.f, mixture.D, mixture.Dstar
     if scale == 0 or not total > 0:
         return Maps(np.nan, np.nan, np.nan, np.nan, np.nan, BAD_SIGNAL)
     outcome = CONVERGED
     if f == 0:
         outcome = UNIDENTIFIABLE
-    elif f == 1 or not (NEAR * D[0] < d < D[-1] / NEAR) or not (NEAR * Dstar[0] < p < Dstar[-1] / NEAR):
+    elif f == 1 or mixture.D_end > MOST or mixture.Dstar_end > MOST:
         outcome = AT_BOUND
     return Maps(total * scale, f, d, p, math.sqrt(squares / n_b) * scale, outcome)
 
@@ -68,5 +67,5 @@ def decode_codes(start, stop, code, grids, n_b, maps):
     """`settle` for the voxels start..stop of a `Code`, of signals at n_b b-values, into `Maps`."""
     for v in range(start, stop):
         mixture = decode_row(code.data, code.indices, code.indptr[v], code.indptr[v + 1], grids)
-        found = settle(mixture, code.scale[v], code.squares[v], n_b, grids)
+        found = settle(mixture, code.scale[v], code.squares[v], n_b)
         put(v, found, found.outcome, maps)

@@ -8,6 +8,9 @@ converges only where the norm of Φ is at most 1; ours is scaled by 1/L.
 Signals are scaled to a largest value of 1 first: β and λ have no unit, and the scale of the data changes S0 alone. β is
 given as it is (`beta_rule=absolute`), as a multiple of ||Φᵀy||_∞ of each voxel (`relative`; at 2 nothing is left), or
 found once for the data set so that the residuals are as large as the noise (`noise`: the discrepancy principle).
+
+A signal that is the mean of n images has noise σ/√n, and counts n times in (5): signals and atoms are multiplied by
+√(n / mean n) before anything else, so that both stand as they are where all n are the same. β is then that of these signals.
 """
 
 import dataclasses
@@ -17,9 +20,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from ivimsc import fitter
-from ivimsc.device.launch import Launch, is_on_gpu, leave_gpu, run_blocks
+from ivimsc.device.launch import Launch, beside, is_on_gpu, leave_gpu, on_host, run_blocks
 from ivimsc.device.verdict import evidence_of, judged
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Spectrum
@@ -60,7 +64,7 @@ class Options:
         metadata={"help": "absolute, relative (β times ||Φᵀy||_∞ of the voxel) or noise (chosen; beta is not used)"},
     )
     sigma: float | None = field(
-        default=None, metadata={"help": "noise SD, in units of the signal, for beta_rule=noise (none: from residuals)"}
+        default=None, metadata={"help": "noise SD of one image, in units of the signal (none: from residuals)"}
     )
     threshold: float | None = field(default=None, metadata={"help": "λ of (7) for solver=hard (none: sqrt(β/L))"})
     grid: str = field(default="log", metadata={"help": "log or linear"})
@@ -93,17 +97,20 @@ class Options:
 class Fitter(fitter.Fitter):
     """ista made ready for one dictionary."""
 
-    def __init__(self, dictionary: Dictionary, options: Options, launch: Launch) -> None:
+    def __init__(self, dictionary: Dictionary, weights: NDArray[np.float64], options: Options, launch: Launch) -> None:
         if launch.on_gpu and options.solver != "exact":
             launch = leave_gpu(launch, f"solver={options.solver} of ista has no CUDA kernels, solver=exact has")
         super().__init__(launch, dictionary.notes())
         self.dictionary, self.options = dictionary, options
-        self.evidence = evidence_of(dictionary.bvalues, options.sigma)
+        self.evidence = evidence_of(dictionary.bvalues, options.sigma, weights=weights)
+        self.images, self.counted = float(np.mean(weights)), bool(np.any(weights != 1))
+        self.root = np.sqrt(weights / self.images).astype(np.float32)
+        self.matrix = dictionary.matrix * self.root[:, None]
         self.beta, self.relative = options.beta, options.beta_rule == "relative"
-        self.pyramid = make_pyramid(dictionary.matrix, len(dictionary.D), options.tolerance)
+        self.pyramid = make_pyramid(self.matrix, len(dictionary.D), options.tolerance)
 
     def code(self, signals: NDArray[np.float32], beta: float, solver: str) -> Code:
-        """Code signals (voxel, b) with β = `beta` (of the fitter's rule), on the CPU."""
+        """Code signals (voxel, b), times `root`, with β = `beta` (of the fitter's rule), on the CPU."""
         n, penalty = len(signals), Penalty(float(beta), self.relative)
         endings = Endings(
             scale=np.zeros(n, np.float32),
@@ -130,7 +137,8 @@ class Fitter(fitter.Fitter):
 
     def _plan(self, beta: float, solver: str) -> Plan:
         """What `encode_iterated` needs to know beside the signals."""
-        phi, L, options = self.dictionary.matrix, self.dictionary.lipschitz, self.options
+        phi, options = self.matrix, self.options
+        L = self.dictionary.lipschitz if np.all(self.root == 1) else float(np.linalg.norm(phi, 2) ** 2)
         hard = np.sqrt(beta / L) if options.threshold is None else options.threshold
         return Plan(
             phi=phi,
@@ -147,10 +155,29 @@ class Fitter(fitter.Fitter):
         on_gpu = self.launch.on_gpu
         part, fit = (PART_ON_GPU, self._fit_on_gpu) if on_gpu else (PART, self._fit_part)
         if is_on_gpu(signals):
-            return judged(self.launch, fit(signals), self.evidence)
+            return judged(self.launch, self._counted(fit(self._rooted(signals)), signals), self.evidence)
         signals = np.ascontiguousarray(signals)
-        parts = [fit(signals[i : i + part]) for i in range(0, max(len(signals), 1), part)]
+        rows = (signals[i : i + part] for i in range(0, max(len(signals), 1), part))
+        parts = [self._counted(fit(self._rooted(some)), some) for some in rows]
         return judged(self.launch, parts[0] if len(parts) == 1 else _joined(parts), self.evidence)
+
+    def _rooted(self, signals: Any) -> Any:
+        """Signals (voxel, b) times `root`, where they are."""
+        if np.all(self.root == 1):
+            return signals
+        return beside(signals, on_host(signals) * self.root, self.launch)
+
+    def _counted(self, estimates: Estimates, signals: Any) -> Estimates:
+        """Estimates whose rmse is that of signals times `root`, with the rmse of the signals (voxel, b), and the spread."""
+        if not self.counted:
+            return estimates
+        found, code, shape = on_host(estimates.rmse), estimates.spectrum, (len(signals), len(self.dictionary))
+        coefficients = csr_array(tuple(on_host(array).astype(np.float64) for array in code), shape=shape)
+        rest = on_host(signals) - coefficients @ self.dictionary.matrix.T
+        plain = np.where(np.isnan(found), found, np.sqrt(np.mean(rest * rest, axis=1)))
+        spread = found * np.float32(np.sqrt(self.images))
+        rmse, spread = (beside(signals, array.astype(np.float32), self.launch) for array in (plain, spread))
+        return dataclasses.replace(estimates, rmse=rmse, spread=spread)
 
     @cached_property
     def _coder(self) -> Any:
@@ -184,6 +211,7 @@ class Fitter(fitter.Fitter):
         Without `sigma` the noise comes from β = 0: the residuals of K b-values and k active atoms have about K - k degrees
         of freedom; the median over voxels (a chi-square's, corrected) keeps bad voxels out.
         """
+        signals = self._rooted(signals)
         least = self.code(signals, 0.0, "exact")
         freedom = signals.shape[1] - least.atoms
         good = (least.scale > 0) & (freedom > 0)
@@ -194,8 +222,8 @@ class Fitter(fitter.Fitter):
         sigma, how = self.options.sigma, "given"
         if sigma is None:
             square = least.squares[good] * least.scale[good].astype(np.float64) ** 2
-            sigma, how = sigma_of_squares(square, freedom[good]), "from residuals"
-        variance = (sigma / least.scale[good].astype(np.float64)) ** 2
+            sigma, how = sigma_of_squares(self.images * square, freedom[good]), "from residuals"
+        variance = (sigma / np.sqrt(self.images) / least.scale[good].astype(np.float64)) ** 2
         target = signals.shape[1] * np.median(variance)
         low, high = 0.0, 2.0 * float(self.dictionary.matrix.sum(axis=0).max())  # at the upper end x = 0
         rows = signals[good]
@@ -213,7 +241,9 @@ class Fitter(fitter.Fitter):
 def _joined(parts: list[Estimates]) -> Estimates:
     """One Estimates out of those of consecutive voxels."""
     names = [
-        f.name for f in dataclasses.fields(Estimates) if f.name != "spectrum" and getattr(parts[0], f.name) is not None
+        f.name
+        for f in dataclasses.fields(Estimates)
+        if f.name not in ("spectrum", "notes") and getattr(parts[0], f.name) is not None
     ]
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     data, indices = (np.concatenate([part.spectrum[i] for part in parts]) for i in (0, 1))
@@ -242,7 +272,7 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
         raise InputError(
             "dictionary: found no b-value at which all atoms are positive, expected one (the smallest, say)"
         )
-    made = Fitter(dictionary, options, launch)
+    made = Fitter(dictionary, voxels.weights, options, launch)
     if options.beta_rule == "noise":
         made.choose_beta(sample_signals(voxels))
     else:

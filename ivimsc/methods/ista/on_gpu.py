@@ -104,7 +104,7 @@ def codes_kernel(first, size, signals, pyramid, grids, penalty, tolerance, room,
         _sort(s, k)
     for j in range(k):
         atom[j, v], x[j, v] = pyramid.place[s.atom[j]], s.x[j] * largest
-    settled = _settle(_decode_row(s.x, atom[:, v], 0, k, grids), largest, found.squares, n_b, grids)
+    settled = _settle(_decode_row(s.x, atom[:, v], 0, k, grids), largest, found.squares, n_b)
     missed = settled.outcome != BAD_SIGNAL and not found.gap <= tolerance
     _put(v, settled, GAP if missed else settled.outcome, maps)
     codes.gap[v], codes.turns[v], codes.used[v] = found.gap, found.turns, k

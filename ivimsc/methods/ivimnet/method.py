@@ -4,15 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.device.launch import Launch
+from ivimsc.errors import InputError
 from ivimsc.methods import Inputs
-from ivimsc.models import Layout
+from ivimsc.models import Layout, Model, layers_layout
 from ivimsc.models.estimates import LayerFitter, LayerOptions, require_model
 from ivimsc.voxels import VoxelSource
 
 TITLE = "IVIM-NET, unsupervised"
 SOURCE = "Barbieri et al., Magn. Reson. Med. 83:312 (2020); Kaandorp et al., Magn. Reson. Med. 86:2250 (2021)"
-
-LAYOUT = Layout(("weight0", "bias0", "bounds"), inputs=("weight0", -1))
 
 Options = LayerOptions
 
@@ -39,6 +38,11 @@ class Fitter(LayerFitter):
         return self.model.arrays["bounds"][1:]
 
 
+def layout_of(model: Model) -> Layout:
+    """The arrays of a model: a network of layers for each of S0, f, D and D*, that ends in one number, and its bounds."""
+    return Layout({**layers_layout(model, 1, (4,)), "bounds": (4, 2)})
+
+
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs) -> Fitter:
     """Check model and protocol.
 
@@ -52,4 +56,8 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
     InputError
         for no model or one of another method, other b-values than the model's, and no S0
     """
-    return Fitter(voxels, require_model(inputs, "ivimnet", lambda _: LAYOUT), options, launch)
+    model = require_model(inputs, "ivimnet", layout_of)
+    low, high = model.arrays["bounds"].T
+    if not np.all(low < high):
+        raise InputError(f"{model.source}: found bounds that do not ascend, expected a lower and an upper end of each")
+    return Fitter(voxels, model, options, launch)

@@ -102,7 +102,7 @@ class Results(NamedTuple):
     D: NDArray[np.float32]
     Dstar: NDArray[np.float32]
     rmse: NDArray[np.float32]
-    chi2: NDArray[np.float32]
+    spread: NDArray[np.float32]
     fstd: NDArray[np.float32]
     dstd: NDArray[np.float32]
     dstarstd: NDArray[np.float32]
@@ -130,7 +130,7 @@ def _finish(first, signals, scale, found, problem, results):
         total = a + c
         if scale[i] == 0 or not total > 0:
             results.S0[v] = results.f[v] = results.D[v] = results.Dstar[v] = results.K[v] = results.rmse[v] = np.nan
-            results.chi2[v] = results.fstd[v] = results.dstd[v] = results.dstarstd[v] = results.kstd[v] = np.nan
+            results.spread[v] = results.fstd[v] = results.dstd[v] = results.dstarstd[v] = results.kstd[v] = np.nan
             results.outcome[v] = BAD_SIGNAL
             continue
         information[:] = 0.0
@@ -163,7 +163,7 @@ def _finish(first, signals, scale, found, problem, results):
         results.D[v] = min(max(np.float32(d * 1e-3), limits.d_low), limits.d_high)
         results.Dstar[v] = min(max(np.float32(p * 1e-3), limits.p_low), limits.p_high)
         results.rmse[v] = math.sqrt(plain / n) * scale[i]
-        results.chi2[v] = squares / (noise * noise * (n - unknowns)) if known and n > unknowns else np.nan
+        results.spread[v] = math.sqrt(squares / n) * scale[i]
         results.fstd[v], results.dstd[v] = _finite(f_error), _finite(d_error * 1e-3)
         results.kstd[v], results.dstarstd[v] = _finite(k_error), _finite(p_error * 1e-3)
         results.outcome[v] = outcome if found.done[i] else ITERATION_LIMIT
@@ -187,12 +187,14 @@ def _kernel(start, stop, signals, problem, max_iterations, table, results):
 class Fitter(fitter.Fitter):
     """kurtosis made ready for one protocol."""
 
+    closest, unknowns = True, 5
+
     def __init__(self, voxels: VoxelSource, options: Options, launch: Launch) -> None:
         bvalues, weights = np.asarray(voxels.bvalues, np.float64), np.asarray(voxels.weights, np.float64)
         box, limits = boxes_of(options.bounds)
         turn = 3e3 / bvalues[-1]  # D K, in µm²/ms
-        unknowns = 5 if options.dstar is None else 4
-        widening = 1.0 if options.sigma else students_widening(len(bvalues) - unknowns)
+        self.unknowns = 5 - (options.dstar is not None)
+        widening = 1.0 if options.sigma else students_widening(len(bvalues) - self.unknowns)
         b, root = (bvalues * 1e-3).astype(np.float32), np.sqrt(weights).astype(np.float32)
         self.problem = Problem(b, root, box, limits, *np.float32((*options.k_bounds, turn, options.sigma or 0)),
                                np.float64(widening), options.dstar is not None)  # fmt: skip
@@ -207,8 +209,6 @@ class Fitter(fitter.Fitter):
         results = Results(*(np.empty(n, np.float32) for _ in Results._fields[:-1]), np.empty(n, np.uint8))
         run_blocks(self.launch, _kernel, n, signals, self.problem, self.max_iterations, self.table, results)
         found = results._asdict()
-        if not self.problem.sigma > 0:
-            del found["chi2"]
         if self.problem.dstar_known:
             del found["dstarstd"]
         return Estimates(**found)

@@ -5,14 +5,12 @@ from numpy.typing import NDArray
 
 from ivimsc.device.launch import Launch
 from ivimsc.methods import Inputs
-from ivimsc.models import Layout
+from ivimsc.models import Layout, Model, layers_layout
 from ivimsc.models.estimates import LayerFitter, LayerOptions, require_model
 from ivimsc.voxels import VoxelSource
 
 TITLE = "q-space MLP"
 SOURCE = "Golkov et al., IEEE Trans. Med. Imaging 35:1344 (2016)"
-
-LAYOUT = Layout(("weight0", "bias0"), inputs=("weight0", -1))
 
 Options = LayerOptions
 
@@ -30,6 +28,11 @@ class Fitter(LayerFitter):
         return np.column_stack([np.ones(len(x), np.float32), x])
 
 
+def layout_of(model: Model) -> Layout:
+    """The arrays of a model: layers that end in f, D and D*."""
+    return Layout(layers_layout(model, 3))
+
+
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs) -> Fitter:
     """Check model and protocol.
 
@@ -43,4 +46,4 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
     InputError
         for no model or one of another method, other b-values than the model's, and no S0
     """
-    return Fitter(voxels, require_model(inputs, "mlp", lambda _: LAYOUT), options, launch)
+    return Fitter(voxels, require_model(inputs, "mlp", layout_of), options, launch)

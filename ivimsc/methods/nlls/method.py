@@ -179,10 +179,13 @@ def _kernel(start, stop, signals, problem, max_iterations, table, results):
 class Fitter(fitter.Fitter):
     """nlls made ready for one protocol."""
 
+    closest = True
+
     def __init__(
         self, bvalues: NDArray[np.float64], weights: NDArray[np.float64], options: Options, launch: Launch
     ) -> None:
         super().__init__(launch)
+        self.unknowns = 4 - (options.dstar is not None)
         bounds = options.bounds
         d, p = np.multiply(bounds.D, 1e3), np.multiply(bounds.Dstar, 1e3)  # µm²/ms
         self.problem: Problem = make_problem(bvalues, weights, bounds, options.sigma, options.s0)

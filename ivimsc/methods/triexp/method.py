@@ -118,7 +118,7 @@ class Results(NamedTuple):
     D: NDArray[np.float32]
     Dstar: NDArray[np.float32]
     rmse: NDArray[np.float32]
-    chi2: NDArray[np.float32]
+    spread: NDArray[np.float32]
     fstd: NDArray[np.float32]
     dstd: NDArray[np.float32]
     dstarstd: NDArray[np.float32]
@@ -169,7 +169,7 @@ def _finish(first, signals, scale, found, problem, results):
         total = amplitudes.sum()
         if scale[i] == 0 or not total > 0:
             results.S0[v] = results.f[v] = results.D[v] = results.Dstar[v] = results.f2[v] = results.Dstar2[v] = np.nan
-            results.rmse[v] = results.chi2[v] = results.fstd[v] = results.dstd[v] = results.dstarstd[v] = np.nan
+            results.rmse[v] = results.spread[v] = results.fstd[v] = results.dstd[v] = results.dstarstd[v] = np.nan
             results.f2std[v] = results.dstar2std[v] = np.nan
             results.outcome[v] = BAD_SIGNAL
             continue
@@ -208,7 +208,7 @@ def _finish(first, signals, scale, found, problem, results):
         results.Dstar[v] = _within(p * 1e-3, limits.p_low, limits.p_high)
         results.Dstar2[v] = _within(g * 1e-3, problem.g_lowest, problem.g_highest)
         results.rmse[v] = math.sqrt(plain / n) * scale[i]
-        results.chi2[v] = squares / (noise * noise * (n - 6)) if known and n > 6 else np.nan
+        results.spread[v] = math.sqrt(squares / n) * scale[i]
         results.fstd[v], results.f2std[v], results.dstd[v] = (
             _finite(f_error),
             _finite(f2_error),
@@ -241,6 +241,8 @@ def _kernel(start, stop, signals, problem, max_iterations, table, results):
 class Fitter(fitter.Fitter):
     """triexp made ready for one protocol."""
 
+    closest, unknowns = True, 6
+
     def __init__(self, voxels: VoxelSource, options: Options, launch: Launch) -> None:
         bvalues, weights = np.asarray(voxels.bvalues, np.float64), np.asarray(voxels.weights, np.float64)
         box, limits = boxes_of(Bounds(D=options.d_bounds, Dstar=options.dstar_bounds))
@@ -258,10 +260,7 @@ class Fitter(fitter.Fitter):
         n = len(signals)
         results = Results(*(np.empty(n, np.float32) for _ in Results._fields[:-1]), np.empty(n, np.uint8))
         run_blocks(self.launch, _kernel, n, signals, self.problem, self.max_iterations, self.table, results)
-        found = results._asdict()
-        if not self.problem.sigma > 0:
-            del found["chi2"]
-        return Estimates(**found)
+        return Estimates(**results._asdict())
 
 
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs | None = None) -> Fitter:

@@ -52,7 +52,7 @@ def everywhere(signals, bvalues, **options):
 
 @pytest.mark.parametrize(
     ("n", "noise"),
-    [(0, {"snr": 30.0}), (1, {"snr": 30.0}), (8, {"snr": 30.0}), (8, {"sigma": 20.0}), (8, {"snr": 2.0})],
+    [(0, {"snr": 30.0}), (1, {"snr": 30.0}), (8, {"snr": 10.0}), (8, {"sigma": 20.0}), (8, {"snr": 2.0})],
 )
 def test_a_general_model_equals_the_cpu(n, noise, monkeypatch):
     monkeypatch.setattr(on_gpu, "CHUNK", 5)
@@ -60,8 +60,8 @@ def test_a_general_model_equals_the_cpu(n, noise, monkeypatch):
     assert_close(gpu, cpu)
     if n == 8:
         assert list(gpu["outcome"][4:]) == [Outcome.BAD_SIGNAL] * 4
-        converged = np.sum(gpu["outcome"] == Outcome.CONVERGED)
-        assert (converged == 0) if noise == {"snr": 2.0} else (converged >= 1)
+        told = np.sum(np.isin(gpu["outcome"], (Outcome.CONVERGED, Outcome.DSTAR_UNIDENTIFIABLE)))
+        assert (told == 0) if noise == {"snr": 2.0} else (told >= 1)
 
 
 def test_a_general_model_finds_the_noise_level_of_signals_on_the_device():
@@ -141,3 +141,13 @@ def test_s0_from_b_0_that_was_not_selected(tmp_path):
         with EstimateStore(fit_file(job).store) as store:
             found.append(as_host(store.read(0, 6)))
     assert_close(found[1], found[0])
+
+
+@pytest.mark.parametrize("options", [{"sigma": 20.0}, {"snr": 30.0}])
+def test_b_values_that_are_means_of_many_images(options):
+    """Σ n r² of the GPU is that of the CPU: chi2 and outcomes agree."""
+    images = np.array([6, 1, 1, 2, 1, 1, 1, 3, 1, 1])
+    signals = np.repeat(noisy(4, TEN), images, axis=1)
+    cpu, gpu = everywhere(signals, np.repeat(TEN, images), **options)
+    assert_close(gpu, cpu)
+    np.testing.assert_allclose(gpu["chi2"], cpu["chi2"], rtol=1e-3)

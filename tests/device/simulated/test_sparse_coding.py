@@ -72,3 +72,15 @@ def test_beta_from_the_noise_of_signals_on_the_device():
     options = {"beta_rule": "noise", "sigma": 1 / 30}
     host, there = fitted(signals, SIX, "cpu", **options), fitted(cuda.to_device(signals), SIX, **options)
     assert_two_optima(as_host(there), as_host(host))
+
+
+def test_b_values_that_are_means_of_many_images():
+    images = np.array([5, 1, 2, 1, 1, 3])
+    signals = np.repeat(700 * phantom(3, SIX, 30, seed=5).signals, images, axis=1)
+    b = np.repeat(SIX, images)
+    cpu, gpu = (as_host(fitted(signals, b, d, sigma=20.0)) for d in ("cpu", "cuda"))
+    assert_two_optima(gpu, cpu)
+    np.testing.assert_allclose(gpu["chi2"], cpu["chi2"], rtol=1e-3)
+    there = fitted(cuda.to_device(signals), b, sigma=20.0)
+    assert all(is_on_gpu(array) for _, array in there.items())
+    np.testing.assert_array_equal(as_host(there)["rmse"], gpu["rmse"])

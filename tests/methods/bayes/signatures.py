@@ -10,7 +10,7 @@ from ivimsc.methods.bayes.priors import box_prior
 from ivimsc.methods.bayes.problem import Problem, sampling
 from tests.device.kinds import F1, F2, F3, SPAN
 
-NOISE = NoiseModel(np.ones(1, np.float32), np.float32(0), np.float32(1), False)
+NOISE = NoiseModel(np.ones(1, np.float32), np.ones(1, np.float32), np.float32(0), np.float32(1), False)
 SPREAD = Spread(*np.ones((2, 1), np.float32))
 DRAWS = Draws(*np.ones((3, 1, 1), np.float32), np.ones(1, np.float32), SPREAD)
 PROPOSAL = Proposal(1, np.ones((3, 1), np.float32), np.ones(1, np.float32), SPREAD)

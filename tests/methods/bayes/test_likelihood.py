@@ -19,7 +19,13 @@ SIGMA = 0.1
 def found(y, unit, spread=None, **noise):
     """log_w and S0 of `log_likelihood`."""
     n = len(unit)
-    model = NoiseModel(B, np.float32(noise.get("s0", 0)), np.float32(noise.get("sigma", 0)), noise.get("rician", False))
+    model = NoiseModel(
+        B,
+        np.ones_like(B),
+        np.float32(noise.get("s0", 0)),
+        np.float32(noise.get("sigma", 0)),
+        noise.get("rician", False),
+    )
     terms = Terms(*np.zeros((4, n), np.float32))
     spread = spread or Spread(*np.zeros((2, n), np.float32))
     log_likelihood(y.astype(np.float32), np.ascontiguousarray(unit.T, np.float32), model, np.float32(1), spread, terms)
@@ -99,7 +105,7 @@ def test_no_signal_below_zero():
 
 
 def test_noise_of_a_scaled_signal():
-    noise = scaled(NoiseModel(B, np.float32(8), np.float32(2), True), np.float32(4))
+    noise = scaled(NoiseModel(B, np.ones_like(B), np.float32(8), np.float32(2), True), np.float32(4))
     assert (noise.s0, noise.sigma, noise.rician) == (2, 0.5, True)
 
 

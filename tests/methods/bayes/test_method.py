@@ -1,5 +1,7 @@
 """bayes: brute force and closed forms as referees; calibration; bad input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import i0e
@@ -80,6 +82,29 @@ def test_posterior_equals_brute_force(s0, likelihood):
         for error in apart:
             assert np.sqrt(np.mean(error**2)) < 0.05
             assert np.max(np.abs(error)) < 0.2
+
+
+@pytest.mark.parametrize("s0", [1.0, None])
+def test_every_image_counts(s0):
+    """Signals that are means of 1 to 30 images: each has its own noise, σ over the root of the number."""
+    images = np.array([30, 1, 4, 1, 2, 1, 1, 8, 1, 16])
+    data = phantom(40, TEN, snr=np.inf, seed=3)
+    noise = np.random.default_rng(4).normal(0, 0.1, data.signals.shape) / np.sqrt(images)
+    voxels = replace(as_voxels(data.signals + noise, TEN), repeats=images)
+    fitter = bayes.prepare(voxels, bayes.Options(prior="uniform", sigma=0.1, s0=s0, **BOX), LAUNCH)
+    found, draws = fitter.fit(voxels.signals), np.stack(uniform_draws(30_000, 99))
+    unit = equation1(1.0, *draws, TEN) * np.sqrt(images)
+    for v, y in enumerate(voxels.signals.astype(np.float64) * np.sqrt(images)):
+        amplitude = s0 or (unit @ y) / (unit * unit).sum(1)  # integrated over S0: the least squares, and √(1 / Σ s²)
+        log_w = -((y - np.reshape(amplitude, (-1, 1)) * unit) ** 2).sum(1) / (2 * 0.1**2)
+        log_w -= 0 if s0 else 0.5 * np.log((unit * unit).sum(1))
+        w = np.exp(log_w - log_w.max())
+        mean = draws @ w / w.sum()
+        sd = np.sqrt(((draws - mean[:, None]) ** 2) @ w / w.sum())
+        for k, (code, deviation) in enumerate((("f", "fstd"), ("D", "dstd"), ("Dstar", "dstarstd"))):
+            # four times the error that 400 effective draws leave, as above
+            assert abs(getattr(found, code)[v] - mean[k]) < 0.2 * sd[k]
+            assert abs(getattr(found, deviation)[v] / sd[k] - 1) < 0.2
 
 
 def test_one_compartment_has_a_closed_form():

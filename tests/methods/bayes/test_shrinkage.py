@@ -20,7 +20,9 @@ def sample(snr, n=2000, s0=1.0, sigma=None, estimate=False):
     x = MEAN + SPREAD * random.normal(size=(n, 3))
     signals = equation1(np.ones(n), 1 / (1 + np.exp(-x[:, 0])), np.exp(x[:, 1]) * 1e-3, np.exp(x[:, 2]) * 1e-3, TEN)
     signals = (signals + random.normal(0, 1 / snr, signals.shape)).astype(np.float32)
-    return Sample(signals, (TEN * 1e-3).astype(np.float32), s0, sigma or 1 / snr, estimate)
+    return Sample(
+        signals, (TEN * 1e-3).astype(np.float32), np.ones(len(TEN), np.float32), s0, sigma or 1 / snr, estimate
+    )
 
 
 def spread_of(prior):

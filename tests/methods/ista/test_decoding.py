@@ -46,8 +46,9 @@ def test_maps_are_equations_8_to_10_in_the_unit_of_the_signal():
         ({3: 0.5, 5: 0.2}, Outcome.AT_BOUND),  # the largest D
         ({1: 0.5, 4: 0.2}, Outcome.AT_BOUND),  # the smallest D*
         ({1: 0.5, 6: 0.2}, Outcome.AT_BOUND),  # the largest D*
-        ({0: 0.1, 1: 0.4, 5: 0.1, 6: 0.1}, Outcome.CONVERGED),  # a part that only reaches to an end
-        ({0: 0.1, 0 + 3: 0.4, 5: 0.1}, Outcome.CONVERGED),  # both ends of D: the mean is between them
+        ({0: 0.1, 1: 0.4, 5: 0.1, 6: 0.1}, Outcome.CONVERGED),  # parts that only reach to an end
+        ({1: 0.4, 5: 0.1, 6: 0.11}, Outcome.AT_BOUND),  # more than half of the blood is at one
+        ({0: 0.1, 3: 0.4, 5: 0.1}, Outcome.AT_BOUND),  # and of the tissue
         ({5: 0.2}, Outcome.AT_BOUND),  # no tissue part
         ({1: 0.5}, Outcome.DSTAR_UNIDENTIFIABLE),  # no perfusion part
         ({}, Outcome.BAD_SIGNAL),

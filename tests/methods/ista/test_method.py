@@ -195,3 +195,11 @@ def test_the_abdomen_beside_nlls(real_data):
     liver = rois[tuple(voxels.index.T)] == 2
     assert np.nanmedian(sparse.f[liver]) == pytest.approx(np.nanmedian(least.f[liver]), abs=0.06)
     assert 0.6e-3 < np.nanmedian(sparse.D[liver]) < 1.6e-3
+
+
+def test_a_dstar_beyond_the_grid_is_at_a_bound():
+    """D* is 0.3, and the grid ends at 0.2 mm²/s: what noise takes off its end is less than half of the blood."""
+    y = equation1(np.ones(500), 0.3, 1e-3, 0.3, TEN) + np.random.default_rng(0).normal(0, 0.01, (500, 10))
+    assert np.mean(run_method("ista", y, TEN, sigma=0.01).outcome == Outcome.AT_BOUND) > 0.97
+    y = equation1(np.ones(500), 0.3, 1e-3, 0.05, TEN) + np.random.default_rng(0).normal(0, 0.01, (500, 10))
+    assert np.mean(run_method("ista", y, TEN, sigma=0.01).outcome == Outcome.CONVERGED) > 0.97

@@ -10,8 +10,8 @@ WEIGHTS = named(Weights, F4, F4, F3, F1, int64, boolean, boolean)
 PLACES, SCRATCH = named(units.Places, N1, N1), named(units.Scratch, F2, F2)
 BASE = named(around_units.Base, I1, int64, float32)
 ENTERED, ENTERED_GENERAL = (named(around_units.Entered, y, scale, D1, N1) for y, scale in ((F2, F1), (D2, D1)))
-REACH = named(around_units.Reach, F1, F1, F1, F2, F2)
-LEVELS = named(around_units.NoiseLevels, D3, D1, float64, float64, float64, float64, float64, boolean)
+REACH = named(around_units.Reach, F1, F1, F1, F1, F2, F2)
+LEVELS = named(around_units.NoiseLevels, D3, D1, float64, float64, float64, float64, boolean, boolean)
 LEAVE = (*SPAN, N1, F2)
 
 KERNELS = {

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ivimsc.physics.signal import signals
+
 __all__ = ["F", "D", "DSTAR", "RANK", "SNR", "Projection", "draw_parameters", "make_basis", "signals_of"]
 
 RANK = 8  # dimensions kept: the next singular value is 1e-4 of the noise at SNR 200
@@ -29,8 +31,7 @@ def draw_parameters(n: int, generator: np.random.Generator) -> NDArray[np.float6
 
 def signals_of(parameters: NDArray, b: NDArray) -> NDArray[np.float64]:
     """Equation (1) with S0 = 1: f, D, D* (voxel, 3), b (b,) [ms/µm²] to (voxel, b)."""
-    f, d, p = parameters.T[:, :, None]
-    return (1 - f) * np.exp(-b * d) + f * np.exp(-b * p)
+    return signals(1.0, *parameters.T[:, :, None], b)
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,11 @@ class Projection:
     context: NDArray[np.float64]
 
     @staticmethod
-    def of(basis: Basis, b: NDArray, sigma: float) -> "Projection":
-        """For b-values b (b,) [ms/µm²] and noise SD `sigma`, over S0."""
-        psi = basis.at(b)
-        project = np.linalg.solve(psi @ psi.T + sigma**2 * np.eye(len(b)), psi).T
-        information = np.eye(psi.shape[1]) + psi.T @ psi / sigma**2  # its inverse is E
+    def of(basis: Basis, b: NDArray, sigma: ArrayLike) -> "Projection":
+        """For b-values b (b,) [ms/µm²] and noise SD `sigma`, over S0: a number, or one for each b-value (b,)."""
+        psi, variance = basis.at(b), np.broadcast_to(np.square(sigma), len(b))
+        project = np.linalg.solve(psi @ psi.T + np.diag(variance), psi).T
+        information = np.eye(psi.shape[1]) + (psi.T / variance) @ psi  # its inverse is E
         values, vectors = np.linalg.eigh(information)
         logarithm = -(vectors * np.log(values)) @ vectors.T
         return Projection(psi, project, project @ psi, logarithm[np.triu_indices(len(logarithm))])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from ivimsc.errors import InputError
 from ivimsc.methods.scdnn.codes import weights_of
@@ -16,14 +15,13 @@ from ivimsc.methods.scdnn.general.canonical import LARGEST_B, SNR, Basis, Projec
 from ivimsc.methods.scdnn.units import Weights
 from ivimsc.models import Model
 
-__all__ = ["LEVELS", "STEP", "Level", "flagged", "levels_of", "limit_of", "require_protocol", "rough_scale", "sigma_of"]
+__all__ = ["LEVELS", "STEP", "Level", "levels_of", "require_protocol", "rough_scale", "sigma_of"]
 
 STEP = 1.12  # from one level of noise to the next
 LEVELS = int(np.log(SNR[1] / SNR[0]) / np.log(STEP)) + 1
 FEWEST, MOST = 4, 20  # b-values of a protocol, as `general.network.draw_bvalues` draws them
 FIRST, LAST, END = 30.0, 300.0, 1e3 * LARGEST_B  # s/mm²: the smallest is in 0..FIRST, the largest in LAST..END
 ROOM_B = 1.01  # scanners round b-values
-ALPHA, ROOM = 1e-6, 4.0  # noise alone flags a voxel in a million; and how much more Σ r² may be
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ class Level:
     origin: NDArray[np.float64]
 
     @staticmethod
-    def of(model: Model, b: NDArray[np.float64], sigma: float) -> "Level":
-        """For b-values b (b,) [ms/µm²] and noise SD `sigma`, over S0."""
+    def of(model: Model, b: NDArray[np.float64], sigma: float | NDArray[np.float64]) -> "Level":
+        """For b-values b (b,) [ms/µm²] and noise SD `sigma`, over S0: a number, or one for each b-value (b,)."""
         a = {name: array.astype(np.float64) for name, array in model.arrays.items()}
         basis = Basis(a["diffusivities"], a["basis"])
         scan = Projection.of(basis, b, sigma)
@@ -78,9 +76,8 @@ def require_protocol(bvalues: NDArray[np.float64], source: str) -> list[str]:
         f"the largest b-value, {largest:g} s/mm², is below {LAST:g}..{END:g}": largest * ROOM_B < LAST,
         f"{n} b-values are more than {FEWEST} to {MOST}": n > MOST,
     }
-    return [
-        f"{words}, which the model was trained for: voxels have outcome 7" for words, holds in found.items() if holds
-    ]
+    advice = "all voxels have outcome 7: do not use their values, and fit by a method without training, such as nlls"
+    return [f"warning: {words}, which the model was trained for; {advice}" for words, holds in found.items() if holds]
 
 
 def rough_scale(y: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -99,16 +96,3 @@ def levels_of(ratio: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.
 def sigma_of(level: int) -> float:
     """The noise SD over S0 of a level."""
     return 1 / (SNR[0] * STEP**level)
-
-
-def limit_of(n_b: int) -> float:
-    """Most Σ r² / σ² of voxels that the model explains.
-
-    The curve of a posterior mean lies off the data by more than noise does, so the limit is `ROOM` times noise's.
-    """
-    return ROOM * float(chi2.isf(ALPHA, n_b))
-
-
-def flagged(squares: NDArray[np.float64], sigma: NDArray[np.float64], n_b: int) -> NDArray[np.bool_]:
-    """Voxels (voxel,) whose Σ r² is so large that the model does not explain them."""
-    return squares > sigma**2 * limit_of(n_b)

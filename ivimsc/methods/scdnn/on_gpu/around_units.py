@@ -31,7 +31,7 @@ __all__ = [
 ZERO, ONE, HALF, NAN = np.float32(0.0), np.float32(1.0), np.float32(0.5), np.float32(np.nan)
 CONVERGED, AT_BOUND = int(Outcome.CONVERGED), int(Outcome.AT_BOUND)
 UNIDENTIFIABLE, BAD_SIGNAL = int(Outcome.DSTAR_UNIDENTIFIABLE), int(Outcome.BAD_SIGNAL)
-OUTSIDE, MISFIT = int(Outcome.OUTSIDE_TRAINING), int(Outcome.MISFIT)
+OUTSIDE = int(Outcome.OUTSIDE_TRAINING)
 MOST = np.float32(LARGEST_S0)
 _exp32 = as_device(lanes.exp32)
 
@@ -49,11 +49,11 @@ class Base(NamedTuple):
 
 
 class NoiseLevels(NamedTuple):
-    """What leads a general model to the noise level of a voxel; see `general.levels`. A model for one protocol has limit 0.
+    """What leads a general model to the noise level of a voxel; see `general.levels`. A model for one protocol is not general.
 
     project (level, input, b) and origin (input,) float64: of the linear estimate of S0; sigma: noise SD in units of the
     signal, or 0; snr: that of every voxel, where sigma is 0; lowest: ln of S0 / σ of level 0; step: from one level to the
-    next; limit: most Σ r² / σ² that the model explains; beyond: the protocol lies outside the training.
+    next; general: there is one; beyond: the protocol lies outside the training.
     """
 
     project: Any
@@ -62,7 +62,7 @@ class NoiseLevels(NamedTuple):
     snr: float
     lowest: float
     step: float
-    limit: float
+    general: bool
     beyond: bool
 
 
@@ -81,9 +81,10 @@ class Entered(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """b-values b (b,) [ms/µm²], and the fields of `models.limits.Limits`; float32."""
+    """b-values b (b,) [ms/µm²], weights (b,): images behind each, and the fields of `models.limits.Limits`; float32."""
 
     b: Any
+    weights: Any
     low: Any
     high: Any
     trained: Any
@@ -209,15 +210,16 @@ def place_kernel(size, entered, levels, cursors, order, z):
 
 
 @cuda.jit(device=True)
-def _squares(y, i, b, S0, f, d, p):
-    """Σ r² of voxel i of y (b, voxel); a part without diffusivity (NaN) explains nothing."""
-    squares = ZERO
+def _squares(y, i, reach, S0, f, d, p):
+    """Σ r² and Σ n r² of voxel i of y (b, voxel); a part without diffusivity (NaN) explains nothing."""
+    b, weights, squares, weighted = reach.b, reach.weights, ZERO, ZERO
     for m in range(b.shape[0]):
         tissue = ZERO if math.isnan(d) else _exp32(-b[m] * d)
         blood = ZERO if math.isnan(p) else _exp32(-b[m] * p)
         rest = S0 * ((ONE - f) * tissue + f * blood) - np.float32(y[m, i])
         squares += rest * rest
-    return squares
+        weighted += weights[m] * rest * rest
+    return squares, weighted
 
 
 @cuda.jit(device=True)
@@ -236,24 +238,24 @@ def _shown(value, low, high, instead):
 def leave_kernel(first, size, order, sums, entered, reach, levels, result, outcome):
     """Equations (8) to (10), residuals and outcomes, as `models.estimates.to_estimates` finds them.
 
-    order (place,) and sums (4, place) come from the units. Written from voxel `first` on: result (5, voxel), which is S0,
-    f, D, D* and rmse, and outcome (voxel,).
+    order (place,) and sums (4, place) come from the units. Written from voxel `first` on: result (6, voxel), which is S0,
+    f, D, D*, rmse and spread, and outcome (voxel,).
     """
     place = cuda.grid(1)
     if place >= size:
         return
     i = order[place]
-    y, b, limit, sigma = entered.y, reach.b, levels.limit, levels.sigma
-    v, unit, n_b = first + i, entered.scale[i], b.shape[0]
+    y, general = entered.y, levels.general
+    v, unit, n_b = first + i, entered.scale[i], reach.b.shape[0]
     if not unit > 0.0:
-        for k in range(5):
+        for k in range(6):
             result[k, v] = NAN
         outcome[v] = BAD_SIGNAL
         return
     tissue, blood = sums[0, place], sums[2, place]
     f, d, p = blood / (tissue + blood), sums[1, place] / tissue, sums[3, place] / blood
-    S0 = np.float32((tissue + blood) * entered.linear[i]) if limit > 0.0 else ONE
-    squares = _squares(y, i, b, S0, f, d, p)
+    S0 = np.float32((tissue + blood) * entered.linear[i]) if general else ONE
+    squares, weighted = _squares(y, i, reach, S0, f, d, p)
     outside = not f <= ONE or not S0 > ZERO
     trained = reach.trained
     outside = outside or _is_beyond(f, trained[0]) or _is_beyond(d, trained[1]) or _is_beyond(p, trained[2])
@@ -264,10 +266,8 @@ def leave_kernel(first, size, order, sums, entered, reach, levels, result, outco
     outside = outside or S0 > MOST * largest
     ending = AT_BOUND if math.isnan(d) else CONVERGED
     ending = UNIDENTIFIABLE if math.isnan(p) else ending
-    if limit > 0.0:
-        noise = sigma / unit if sigma > 0.0 else (S0 if S0 > ZERO else 1.0) / levels.snr
-        outside = outside or levels.beyond or entered.level[i] < 0
-        ending = MISFIT if squares > limit * noise * noise else ending
+    outside = outside or (general and (levels.beyond or entered.level[i] < 0))
+    spread = np.float32(math.sqrt(weighted / np.float32(n_b)))
     rmse = np.float32(math.sqrt(squares / np.float32(n_b)))
     if outside:
         ending, most, shown = OUTSIDE, MOST * largest, reach.shown
@@ -276,5 +276,5 @@ def leave_kernel(first, size, order, sums, entered, reach, levels, result, outco
         d = _shown(d, shown[1, 0], shown[1, 1], HALF * (shown[1, 0] + shown[1, 1]))
         p = _shown(p, shown[2, 0], shown[2, 1], HALF * (shown[2, 0] + shown[2, 1]))
     result[0, v], result[1, v], result[2, v], result[3, v] = S0 * unit, f, d * np.float32(1e-3), p * np.float32(1e-3)
-    result[4, v] = rmse * unit
+    result[4, v], result[5, v] = rmse * unit, spread * unit
     outcome[v] = ending

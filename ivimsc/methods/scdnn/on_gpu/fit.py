@@ -18,7 +18,7 @@ from ivimsc.device.launch import Launch
 from ivimsc.device.streaming import THREADS, grid, on_device, run_chunks
 from ivimsc.methods.scdnn.codes import weights_of
 from ivimsc.methods.scdnn.general.canonical import SNR
-from ivimsc.methods.scdnn.general.levels import STEP, Level, limit_of
+from ivimsc.methods.scdnn.general.levels import STEP, Level
 from ivimsc.methods.scdnn.on_gpu.around_units import (
     Base,
     Entered,
@@ -48,12 +48,13 @@ def one_protocol(
 ) -> "GpuNetwork":
     """The network of a model for one protocol, on the GPU of `launch`; bvalues (b,) [s/mm²] and limits are the model's."""
     base = Base(np.asarray(signals.columns, np.int64), signals.zero, np.float32(signals.s0 or 0.0))
-    return GpuNetwork(launch, _stacked([weights_of(model)]), _reach(bvalues, limits), base)
+    return GpuNetwork(launch, _stacked([weights_of(model)]), _reach(bvalues, signals.weights, limits), base)
 
 
 def any_protocol(
     launch: Launch,
     bvalues: NDArray[np.float64],
+    weights: NDArray[np.float64],
     levels: Sequence[Level],
     noise: tuple[float, float],
     limits: Limits,
@@ -64,15 +65,15 @@ def any_protocol(
     Parameters
     ----------
     launch : the GPU
-    bvalues : (b,) [s/mm²]
+    bvalues, weights : (b,) [s/mm²], and images behind each
     levels : the weights of every level of noise
     noise : SD in units of the signal, or 0; and the SNR of every voxel, or 0
     limits : of the model
     beyond : the protocol lies outside the training
     """
     project, ends = np.stack([level.project for level in levels]), (math.log(SNR[0]), math.log(STEP))
-    found = NoiseLevels(project, levels[0].origin, *noise, *ends, limit_of(len(bvalues)), beyond)
-    return GpuNetwork(launch, _stacked([level.weights for level in levels]), _reach(bvalues, limits), found)
+    found = NoiseLevels(project, levels[0].origin, *noise, *ends, True, beyond)
+    return GpuNetwork(launch, _stacked([level.weights for level in levels]), _reach(bvalues, weights, limits), found)
 
 
 def _stacked(levels: Sequence[Weights]) -> Weights:
@@ -81,9 +82,9 @@ def _stacked(levels: Sequence[Weights]) -> Weights:
     return levels[0]._replace(w=w, phi=phi, thresholds=thresholds, grid=levels[0].grid.astype(np.float32))
 
 
-def _reach(bvalues: NDArray[np.float64], limits: Limits) -> Reach:
+def _reach(bvalues: NDArray[np.float64], weights: NDArray[np.float64], limits: Limits) -> Reach:
     """What the voxels of a fit are held against."""
-    return Reach((bvalues * 1e-3).astype(np.float32), *limits)
+    return Reach((bvalues * 1e-3).astype(np.float32), weights.astype(np.float32), *limits)
 
 
 def _on_device(group: Any) -> Any:
@@ -111,7 +112,7 @@ class GpuNetwork:
             self.reach, self.entry = _on_device(reach), _on_device(entry)
             self.nothing = {kind: cuda.device_array(1, kind) for kind in (F4, F8, I4)}
             self.no_codes = cuda.device_array((1, 1), F4)
-            none = NoiseLevels(np.empty((1, 1, 1)), np.empty(1), 0.0, 0.0, 0.0, 0.0, 0.0, False)
+            none = NoiseLevels(np.empty((1, 1, 1)), np.empty(1), 0.0, 0.0, 0.0, 0.0, False, False)
             self.noise = self.entry if self.general else _on_device(none)
         inner = [((4,), F4), ((n,), F4), ((n if weights.onto_input else 1,), F4), ((), I4)]  # sums, x, u, order
         n_b, levels = len(reach.b), self.levels
@@ -127,7 +128,7 @@ class GpuNetwork:
         Parameters
         ----------
         signals : (voxel, b) float32
-        result : (5, voxel) float32, written: S0, f, D, D*, rmse
+        result : (6, voxel) float32, written: S0, f, D, D*, rmse, spread
         outcome : (voxel,) uint8, written
         bases : (voxel,) float32 S0, where it is neither given nor a column of the signals
         codes : (atom, voxel) float32, written; or None

@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy.stats import chi2
 
 from ivimsc.errors import InputError
 from ivimsc.methods.scdnn.general.canonical import SNR
 from ivimsc.methods.scdnn.general.levels import (
     LEVELS,
     Level,
-    flagged,
     levels_of,
     require_protocol,
     rough_scale,
@@ -37,23 +35,16 @@ def test_noise_outside_the_training():
     np.testing.assert_array_equal(level, [0, 0, 0, LEVELS - 1, LEVELS - 1, 0, 0, 0])
 
 
-@pytest.mark.parametrize("n_b", [4, 10])
-def test_a_misfit_is_judged_in_units_of_the_noise(n_b):
-    """Four times what noise alone exceeds once in a million voxels, for every voxel's own σ."""
-    sigma = np.array([0.01, 0.01, 0.3, 0.3])
-    limit = 4 * chi2.ppf(1 - 1e-6, n_b) * sigma**2
-    np.testing.assert_array_equal(flagged(limit * (0.999, 1.001, 0.999, 1.001), sigma, n_b), [False, True, False, True])
-
-
 @pytest.mark.parametrize(("bvalues", "says"), [
     ([0, 50, 1000, 1500, 2000], "b = 1500, 2000 s/mm² lies beyond 0..1000"),
+    ([31, 200, 500, 800], "the smallest b-value, 31 s/mm², is above 0..30"),
     ([40, 200, 500, 800], "the smallest b-value, 40 s/mm², is above 0..30"),
     ([0, 20, 50, 100], "the largest b-value, 100 s/mm², is below 300..1000"),
     (range(0, 420, 20), "21 b-values are more than 4 to 20"),
 ])  # fmt: skip
 def test_a_protocol_outside_the_card(bvalues, says):
     (note,) = require_protocol(np.array(bvalues, float), "m")
-    assert note == f"{says}, which the model was trained for: voxels have outcome 7"
+    assert note.startswith(f"warning: {says}, which the model was trained for; all voxels have outcome 7: do not use")
 
 
 def test_protocols_of_the_card():

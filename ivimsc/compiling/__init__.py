@@ -2,8 +2,10 @@
 
 A kernel, which Python calls, is kept on disk (`KERNEL`, or `cache=True`) with all that it calls inside. What only kernels
 call (`JIT`) is not: to write out every one of them as well takes a tenth to a quarter of the time
-that a first fit compiles for.
+that a first fit compiles for. `ivimsc.compiling.cache` checks what is kept, and finds it a place.
 """
+
+import ivimsc.compiling.cache  # noqa: F401, from here on kernels are kept in checked files
 
 __all__ = ["JIT", "KERNEL", "LANE_JIT", "SUM_JIT"]
 
