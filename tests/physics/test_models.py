@@ -5,7 +5,7 @@ import pytest
 
 from ivimsc.errors import InputError
 from ivimsc.physics.cramer_rao import cramer_rao
-from ivimsc.physics.models import MODELS, find_model, mixture_signals
+from ivimsc.physics.models import MODELS, find_model, mixture_signals, predicted
 from tests.conftest import equation1
 
 B = np.array([0, 10, 50, 200, 400, 800, 1500.0])
@@ -69,3 +69,38 @@ def test_mixture_signals_are_those_of_each_model():
 def test_an_unknown_model_is_told_in_one_line():
     with pytest.raises(InputError, match=r"model: found 'quad', expected one of mono, biexp, kurtosis, triexp"):
         find_model("quad")
+
+
+def closed_form(method, S0, f, D, Dstar, K, f2, Dstar2):
+    """The curve (b,) of one voxel, written out."""
+    slow, middle, fast = np.exp(-B * D), np.exp(-B * Dstar), np.exp(-B * Dstar2)
+    if method == "simplified":
+        return np.where(B == 0, S0, S0 * (1 - f) * slow)
+    bent = np.exp(-B * D + (B * D) ** 2 * K / 6)
+    return {"adc": S0 * slow, "nlls": S0 * ((1 - f) * slow + f * middle), "kurtosis": S0 * ((1 - f) * bent + f * middle),
+            "triexp": S0 * ((1 - f - f2) * slow + f * middle + f2 * fast)}[method]  # fmt: skip
+
+
+FIELDS = {"adc": "s0 d", "simplified": "s0 f d", "nlls": "s0 f d dstar", "kurtosis": "s0 f d dstar k", "triexp": "s0 f d dstar f2 dstar2"}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", FIELDS)
+@pytest.mark.parametrize("precision", [np.float64, np.float32])
+def test_predicted_curves_are_those_of_each_methods_own_model(method, precision):
+    """At D K b < 3; float32 has 7 digits, of which the exponent of the largest b leaves 5."""
+    truth = TRUTH | {"k": np.array([0.7, 0.9])}
+    fields = {key: truth[key].astype(precision) for key in FIELDS[method].split()} | {"rmse": np.ones(2)}
+    expected = [closed_form(method, *(truth[key][v] for key in ("s0", "f", "d", "dstar", "k", "f2", "dstar2"))) for v in range(2)]  # fmt: skip
+    found = predicted(fields, B.astype(precision))
+    assert found.dtype == precision
+    np.testing.assert_allclose(found, expected, rtol=1e-12 if precision is np.float64 else 2e-5)
+
+
+@pytest.mark.parametrize("precision", [np.float64, np.float32])
+def test_predicted_curves_of_an_empty_part_need_no_rate(precision):
+    fields = {"s0": [2.0, 2.0, np.nan], "f": [0.0, 1.0, np.nan], "d": [1e-3, np.nan, np.nan], "dstar": [np.nan, 50e-3, np.nan]}  # fmt: skip
+    fields = {key: np.array(values, precision) for key, values in fields.items()}
+    expected = 2 * np.exp(-np.outer([1e-3, 50e-3, np.nan], B))
+    np.testing.assert_allclose(predicted(fields, B.astype(precision)), expected, rtol=1e-5)
+    third = {"f2": np.zeros(3, precision), "dstar2": np.full(3, np.nan, precision)}
+    np.testing.assert_allclose(predicted(fields | third, B.astype(precision)), expected, rtol=1e-5)
