@@ -115,6 +115,10 @@ class _InMemory:
     def __len__(self) -> int:
         return len(self.index)
 
+    def places(self, run: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        for start in range(0, len(self.index), run):
+            yield start, np.ravel_multi_index(tuple(self.index[start : start + run].T), self.geometry.shape, order="F")
+
     def dtype_of(self, key: str) -> np.dtype:
         return np.dtype(np.uint8 if self._volumes[key].dtype == np.uint8 else np.float32)
 
