@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.outcome import Outcome
-from ivimsc.physics.parameters import PARAMETERS
-from ivimsc.physics.signal import predicted
+from ivimsc.physics.models import predicted
+from ivimsc.physics.parameters import BY_KEY
 
 __all__ = ["FIELDS", "REQUIRED", "Estimates", "Field", "Spectrum", "spread"]
 
@@ -45,6 +45,12 @@ FIELDS = (
     Field("dmap", "dmap", "mm²/s", "posterior maximum of D"),
     Field("dstarmap", "dstarmap", "mm²/s", "posterior maximum of D*"),
     Field("chi2", "chi2", "1", "reduced chi-square of the residuals, where the noise is known"),
+    Field("K", "k", "1", "diffusional kurtosis of the tissue"),
+    Field("f2", "f2", "1", "fraction of the fast pool; f is then that of the intermediate one"),
+    Field("Dstar2", "dstar2", "mm²/s", "pseudo-diffusivity of the fast pool; D* is then that of the intermediate one"),
+    Field("kstd", "kstd", "1", "standard error of the kurtosis"),
+    Field("f2std", "f2std", "1", "standard error of the fraction of the fast pool"),
+    Field("dstar2std", "dstar2std", "mm²/s", "standard error of the pseudo-diffusivity of the fast pool"),
 )
 REQUIRED = ("s0", "rmse", "outcome")  # keys that every method has
 
@@ -87,6 +93,12 @@ class Estimates:
     dmap: NDArray | None = None
     dstarmap: NDArray | None = None
     chi2: NDArray | None = None
+    K: NDArray | None = None
+    f2: NDArray | None = None
+    Dstar2: NDArray | None = None
+    kstd: NDArray | None = None
+    f2std: NDArray | None = None
+    dstar2std: NDArray | None = None
     spectrum: Spectrum | None = None
     spread: NDArray | None = None
     notes: tuple[str, ...] = ()
@@ -111,7 +123,7 @@ class Estimates:
         return replace(self, **{name: a.reshape(shape) for name, a in arrays.items() if a is not None})
 
     def predict(self, bvalues: ArrayLike | None = None) -> NDArray[np.float64]:
-        """The fitted curves: equation (1), or one exponential where the method has no f (adc).
+        """The fitted curves, of the method's own model: equation (1), or as `ivimsc.physics.models.predicted` says.
 
         Parameters
         ----------
@@ -132,8 +144,7 @@ class Estimates:
             raise InputError("bvalues: found none, and estimates that do not know theirs, expected b-values [s/mm²]")
         if b.ndim != 1 or not np.all(np.isfinite(b) & (b >= 0)):
             raise InputError(f"bvalues: found {b.tolist()}, expected a list of finite numbers >= 0 in s/mm²")
-        parts = (None if a is None else _on_host(a).astype(np.float64) for a in (self.S0, self.f, self.D, self.Dstar))
-        return predicted(*parts, b)
+        return predicted({key: _on_host(values).astype(np.float64) for key, values in self.items() if key in BY_KEY}, b)
 
     def residuals(self, signals: ArrayLike) -> NDArray[np.float64]:
         """What the fitted curves leave of the signals: signals - predict().
@@ -187,7 +198,7 @@ class Estimates:
         """What is in here, as pairs of a name and words: medians and quartiles in display units, and the outcomes."""
         outcome = np.ravel(_on_host(self.outcome))
         inside, lines = outcome != Outcome.OUTSIDE, []
-        for p in PARAMETERS:
+        for p in BY_KEY.values():
             values = getattr(self, p.code)
             if values is None:
                 continue
@@ -204,7 +215,7 @@ class Estimates:
             if n
         ]
         lines.append(("outcome", "; ".join(shares) or "no voxel"))
-        others = [key for key, _ in self.items() if key not in ("s0", "f", "d", "dstar", "outcome")]
+        others = [key for key, _ in self.items() if key not in BY_KEY and key != "outcome"]
         return [*lines, ("also", ", ".join([*others, *(["spectrum"] if self.spectrum is not None else [])]))]
 
     def _title(self) -> str:

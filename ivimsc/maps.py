@@ -28,7 +28,8 @@ from ivimsc.voxels import Geometry
 
 __all__ = ["MAP_KEYS", "map_paths", "map_stem", "map_window", "write_estimates", "write_maps"]
 
-MAP_KEYS = ("s0", "f", "d", "dstar", "rmse", "outcome", "fstd", "dstd", "dstarstd", "gap", "chi2")
+MAP_KEYS = ("s0", "f", "d", "dstar", "rmse", "outcome", "fstd", "dstd", "dstarstd", "gap", "chi2",
+            "k", "f2", "dstar2", "kstd", "f2std", "dstar2std")  # fmt: skip
 _THREADS = 2  # maps in the making at once: two slabs in memory
 _SAMPLED = 16  # runs of 4096 voxels that tell the range of a map
 _SLAB, _RUN = 2**23, 2**20  # voxels of a volume written at once, and of a store read at once: 32 MB and 4 MB
@@ -113,6 +114,10 @@ class _InMemory:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def places(self, run: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        for start in range(0, len(self.index), run):
+            yield start, np.ravel_multi_index(tuple(self.index[start : start + run].T), self.geometry.shape, order="F")
 
     def dtype_of(self, key: str) -> np.dtype:
         return np.dtype(np.uint8 if self._volumes[key].dtype == np.uint8 else np.float32)

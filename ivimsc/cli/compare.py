@@ -10,6 +10,7 @@ __all__ = ["register"]
 
 ERRORS = ("method", "missing", "bias", "sd", "rmse", "mse", "mse_error", "r2", "ratio")
 FOUND = ("method", "missing", "mean", "sd", "least", "largest")
+EVIDENCE = ("model", "fit", "parameters", "chi2", "aicc", "bic", "refused", "supported")
 AGREEMENT = ("first", "second", "missing", "difference", "sd", "lower", "upper", "r")
 
 
@@ -28,9 +29,12 @@ def compare(
     tissues: bool = typer.Option(False, "--tissues", help="Print the tables of every tissue, not of all voxels alone."),
     threads: int = typer.Option(None, help="CPU threads (default: all cores)."),
     seed: int = typer.Option(0, help="Seed of the bound's choice of voxels."),
+    sigma: float = typer.Option(
+        None, help="Noise SD of one image, for the evidence (default: as the store says, or from the residuals)."
+    ),
     force: bool = typer.Option(False, "--force", help="Overwrite earlier results."),
 ) -> int:
-    """Compare fits of one store: with the truth and the bounds, or with one another; one fit alone is described."""
+    """Compare fits of one store: with the truth and the bounds, or with one another, and in the evidence for their models."""
     from contextlib import ExitStack
 
     from ivimsc.compare import compare as run
@@ -43,7 +47,7 @@ def compare(
         store = stack.enter_context(VoxelStore(voxels))
         opened = [stack.enter_context(EstimateStore(path)) for path in fits]
         folder = fits[0].parent if out is None else out
-        comparison = run(store, opened, launch, bound=not no_bound, seed=seed)
+        comparison = run(store, opened, launch, bound=not no_bound, seed=seed, sigma=sigma)
         written = write_comparison(store, opened, comparison, folder, voxels.stem, force)
     _show(comparison, tissues)
     print(*(f"written: {path}" for path in written), sep="\n")
@@ -60,6 +64,9 @@ def _show(comparison, tissues: bool) -> None:
     columns = ERRORS if comparison.rows else AGREEMENT if comparison.agreements else FOUND
     names = list(dict.fromkeys(row.tissue for row in rows))
     _table([row for row in rows if tissues or row.tissue == names[0]], columns)
+    told = [] if comparison.evidence is None else comparison.evidence.rows
+    for tissue in dict.fromkeys(row.tissue for row in told if tissues or row.tissue == told[0].tissue):
+        _evidence([row for row in told if row.tissue == tissue])
     if len(names) > 1 and not tissues:
         print(f"by tissue: --tissues, or the CSV file ({', '.join(map(one_line, names[1:]))})")
 
@@ -75,3 +82,13 @@ def _table(rows, columns: tuple[str, ...]) -> None:
         members = [row for row in rows if (row.tissue, row.parameter, row.unit) == key]
         title = f"{parameter} [{unit}], {tissue}, {members[0].voxels:,} voxels"
         show_table(title, words, [[getattr(row, column) for column in columns] for row in members], left)
+
+
+def _evidence(rows) -> None:
+    """The table of one tissue: medians over its voxels, and the share of them that supports each model."""
+    from ivimsc.cli.show import show_table
+
+    title = (
+        f"evidence, {rows[0].tissue}, {rows[0].voxels:,} voxels (medians; shares refused by chi-square, and supporting)"
+    )
+    show_table(title, EVIDENCE, [[getattr(row, column) if row.parameters or column != "parameters" else "" for column in EVIDENCE] for row in rows], left=2)  # fmt: skip

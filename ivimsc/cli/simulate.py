@@ -20,6 +20,9 @@ def simulate(
     source: Path = typer.Option(
         None, "--from", metavar="ESTIMATES.h5", help="Fitted maps as truth, instead of a phantom."
     ),
+    model: str = typer.Option(
+        "biexp", help="Signal model: mono, biexp, kurtosis, triexp, or mixture, which draws one for every voxel."
+    ),
     out: Path = typer.Option(..., metavar="FILE.h5", help="Voxel store to write."),
     snr: float = typer.Option(30.0, help="S0 over the noise SD."),
     seed: int = typer.Option(0, help="Keys the truth and the noise."),
@@ -47,7 +50,9 @@ def simulate(
         )
     if source is not None and (voxels is not None or shape is not None or nifti is not None):
         raise InputError("simulate: found --voxels, --shape or --nifti with --from, expected them with --phantom alone")
-    launch = choose_device(device, threads, "simulate")
+    if source is not None and model != "biexp":
+        raise InputError(f"model: found {model} with --from, expected it with --phantom alone")
+    launch = choose_device(device, threads, "simulate" if model == "biexp" else f"the model {model}", model == "biexp")
     for note in launch.notes:
         print(in_options(note, context.command.params), flush=True)
     if source is not None:
@@ -60,7 +65,7 @@ def simulate(
         raise InputError(f"{series}: found the series of an earlier run, expected none: --force overwrites it")
     wanted = None if bvalues is None else parse_bvalues(bvalues)
     n = write_phantom(
-        out, name, wanted, snr, seed, noise, voxels=voxels, shape=tuple_of(shape, int, 3, "--shape"),
+        out, name, wanted, snr, seed, noise, voxels=voxels, shape=tuple_of(shape, int, 3, "--shape"), model=model,
         launch=launch, force=force,
     )  # fmt: skip
     print(f"{n:,} voxels: {out}")

@@ -17,7 +17,7 @@ from ivimsc.compare.moments import Pair
 from ivimsc.figures import Slice, new_figure, range_of, save, show_difference, show_map, show_outcome
 from ivimsc.files import written_whole
 from ivimsc.outcome import Outcome
-from ivimsc.physics.parameters import PARAMETERS, Parameter
+from ivimsc.physics.parameters import MORE_PARAMETERS, PARAMETERS, Parameter
 
 __all__ = ["draw", "draw_maps"]
 
@@ -42,7 +42,7 @@ def draw(found: Mapping[str, Any], other: Mapping[str, Any], names: tuple[str, s
     -------
     `path`
     """
-    shown = [p for p in PARAMETERS[1:] if p.key in found and p.key in other]
+    shown = [p for p in (*PARAMETERS[1:], *MORE_PARAMETERS) if p.key in found and p.key in other]
     figure, grid = new_figure(len(shown), 3, (12.5, REST + ROW * len(shown)), squeeze=False)
     missing, n = 0, 0
     for p, axes in zip(shown, grid, strict=True):

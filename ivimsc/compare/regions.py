@@ -4,11 +4,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import generate_binary_structure, label, maximum_filter, minimum_filter
 
-__all__ = ["EDGES", "SMALL", "hard_parts"]
+__all__ = ["EDGES", "SMALL", "Part", "hard_parts", "here"]
 
 EDGES, SMALL = "near edges", "small regions"
 FEW = 27  # voxels of a small region, at most
 TOUCHING = generate_binary_structure(3, 3)  # the 26 neighbours
+
+Part = int | None | NDArray[np.bool_]  # a tissue code; all voxels; or (voxel,) which
+
+
+def here(part: Part, codes: NDArray[np.uint8] | None, rows: slice | NDArray[np.intp]) -> slice | NDArray[np.bool_]:
+    """Which of some voxels, `rows` of the store, are of a part; `codes` are the tissue codes of them."""
+    if part is None:
+        return slice(None)
+    return part[rows] if isinstance(part, np.ndarray) else codes == part
 
 
 def hard_parts(index: NDArray, shape: tuple[int, int, int], tissue: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:

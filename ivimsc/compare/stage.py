@@ -1,15 +1,16 @@
 """The stage: stores in, rows out."""
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.compare.bound import Bound, smallest_error
 from ivimsc.compare.columns import Column, blocks, values_at
+from ivimsc.compare.evidence import Evidence, evidence_of
+from ivimsc.compare.lowest import mean_bound, mean_cramer_rao, spread_out, truth_at
 from ivimsc.compare.moments import Pair
-from ivimsc.compare.regions import hard_parts
+from ivimsc.compare.regions import Part, hard_parts, here
 from ivimsc.compare.table import (
     Agreement,
     Found,
@@ -23,22 +24,19 @@ from ivimsc.compare.table import (
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.outcome import Outcome
-from ivimsc.physics.cramer_rao import cramer_rao
-from ivimsc.physics.parameters import PARAMETERS, Parameter
+from ivimsc.physics.parameters import MORE_PARAMETERS, PARAMETERS, Parameter
 from ivimsc.physics.protocol import select_bvalues
 from ivimsc.store import EstimateStore, VoxelStore, name_fits
 
 __all__ = ["TRUTH", "Comparison", "compare", "named_fits", "outcome_counts"]
 
 ALL, TRUTH = "all", "truth"
-SHOWN = PARAMETERS[1:]  # f, D, D*
+BOUNDED = PARAMETERS[1:]  # f, D, D*, which the smallest possible error is computed for
+SHOWN = (*BOUNDED, *MORE_PARAMETERS)
 CHOICE = 2**20  # voxels of a store that the bound chooses from
 MOST_IN_PARTS = (
     4_000_000  # voxels of a store whose parts near edges are looked for: that takes the whole volume at once
 )
-CRAMER_RAO = 20000  # voxels that the Cramér-Rao bound is averaged over
-
-Part = int | None | NDArray[np.bool_]  # a tissue code; all voxels; or (voxel,) which
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Comparison:
     speeds : method -> voxels/s, as the estimate store says
     notes : sentences for the user
     found : mean and spread of what every method found
+    evidence : for the models of the fits, voxel by voxel; None where fewer than two models are compared
     """
 
     rows: list[Row]
@@ -61,12 +60,20 @@ class Comparison:
     speeds: dict[str, float]
     notes: list[str] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
+    evidence: Evidence | None = None
 
 
 def compare(
-    voxels: VoxelStore, fits: list[EstimateStore], launch: Launch, bound: bool = True, seed: int = 0
+    voxels: VoxelStore,
+    fits: list[EstimateStore],
+    launch: Launch,
+    bound: bool = True,
+    seed: int = 0,
+    sigma: float | None = None,
 ) -> Comparison:
-    """Compare fits of one voxel store, in f, D and D* as far as the fits have them; stores are read block by block.
+    """Compare fits of one voxel store, in the parameters that they have, and in the evidence for their models.
+
+    Stores are read block by block.
 
     Parameters
     ----------
@@ -74,6 +81,7 @@ def compare(
     launch : where the bound is computed: CPU threads
     bound : compute the smallest possible error (needs truth and a simulated noise level)
     seed : of the bound's choice of voxels
+    sigma : noise SD of one image for the evidence [unit of the signal]; None: as the store or the residuals tell it
 
     Returns
     -------
@@ -85,17 +93,20 @@ def compare(
         for estimates that do not belong to the voxels, and for none
     """
     named, tissues = named_fits(voxels, fits), _tissues(voxels)
+    model = str(voxels.attrs.get("model", "biexp"))
     notes: list[str] = []
     bounds: dict[tuple, Bound] = {}
     if not voxels.has_truth:
         notes.append("no truth in this store: " + ("agreement between the methods" if len(named) > 1 else "what the method found"))  # fmt: skip
+    elif bound and model != "biexp":
+        notes.append(f"no smallest possible error for the model {model}: the Cramér-Rao bound stands beside the methods")  # fmt: skip
     elif bound:
         bounds = _bounds(voxels, named, launch, seed, notes)
         notes += _what_the_bound_is(named, tissues) if bounds else []
     names = list(named)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     sums = _sums(voxels, named, tissues, pairs)
-    rows = [row for tissue in tissues for row in _error_rows(voxels, named, bounds, (tissue, tissues[tissue]), sums)] if voxels.has_truth else []  # fmt: skip
+    rows = [row for tissue in tissues for row in _error_rows(voxels, named, bounds if bound else None, (tissue, tissues[tissue]), sums)] if voxels.has_truth else []  # fmt: skip
     agreements = [
         agreement_row(tissue, pair, p, sums[tissue, *pair, p.key])
         for tissue in tissues for pair in pairs for p in _common(*(named[name] for name in pair))
@@ -106,7 +117,9 @@ def compare(
     ]  # fmt: skip
     outcomes = {name: _shares(fit) for name, fit in named.items()}
     speeds = {name: len(fit) / fit.seconds if fit.seconds > 0 else float("nan") for name, fit in named.items()}
-    return Comparison(rows, agreements, outcomes, speeds, notes, found)
+    evidence = evidence_of(voxels, named, tissues, sigma)
+    notes += [] if evidence is None else evidence.notes
+    return Comparison(rows, agreements, outcomes, speeds, notes, found, evidence)
 
 
 def _sums(voxels: VoxelStore, named: dict[str, EstimateStore], tissues: dict[str, Part],
@@ -115,25 +128,25 @@ def _sums(voxels: VoxelStore, named: dict[str, EstimateStore], tissues: dict[str
     sources = {name: (fit.read_field, fit.keys) for name, fit in named.items()}
     pairs = [*pairs, *((name, name) for name in named)]
     if voxels.has_truth:
-        sources[TRUTH] = (voxels.read_truth, [p.key for p in SHOWN])
+        sources[TRUTH] = (voxels.read_truth, voxels.truth_keys)
         pairs += [(TRUTH, name) for name in (*named, TRUTH)]
     sums = {(tissue, *pair, p.key): Pair() for tissue in tissues for pair in pairs for p in SHOWN}
     for block in blocks(len(voxels)):
         codes = voxels.read_tissue(block.start, block.stop) if len(tissues) > 1 else None
-        inside = {tissue: _here(part, codes, block) for tissue, part in tissues.items()}
+        inside = {tissue: here(part, codes, block) for tissue, part in tissues.items()}
         for p in SHOWN:
             values = {
                 name: read(p.key, block.start, block.stop) for name, (read, keys) in sources.items() if p.key in keys
             }
-            for tissue, here in inside.items():
+            for tissue, places in inside.items():
                 for a, b in pairs:
                     if a in values and b in values:
-                        sums[tissue, a, b, p.key].add(values[a][here], values[b][here], p.display_scale)
+                        sums[tissue, a, b, p.key].add(values[a][places], values[b][places], p.display_scale)
     return sums
 
 
 def _common(*fits: EstimateStore) -> list[Parameter]:
-    """Those of f, D and D* that all of these fits have."""
+    """Those of f, D, D* and what models have beside them that all of these fits have."""
     return [p for p in SHOWN if all(p.key in fit.keys for fit in fits)]
 
 
@@ -162,13 +175,6 @@ def _tissues(voxels: VoxelStore) -> dict[str, Part]:
     return parts | hard_parts(voxels.index[:], voxels.geometry.shape, voxels.tissue)
 
 
-def _here(part: Part, codes: NDArray[np.uint8] | None, block: slice) -> slice | NDArray[np.bool_]:
-    """The voxels of a part within a block, whose tissue codes are given."""
-    if part is None:
-        return slice(None)
-    return part[block] if isinstance(part, np.ndarray) else codes == part
-
-
 def _kind(fit: EstimateStore) -> tuple[tuple[float, ...], bool]:
     """What a fit was given, which decides its bound: its b-values, and whether it knew S0."""
     return tuple(fit.bvalues), fit.options.get("s0") is not None
@@ -195,12 +201,6 @@ def _candidates(n: int, seed: int) -> NDArray[np.intp]:
     )
 
 
-def _truth_at(voxels: VoxelStore, places: NDArray[np.intp]) -> dict[str, NDArray[np.float32]]:
-    """The true S0, f, D and D* of some voxels, which ascend."""
-    n = len(voxels)
-    return {p.key: values_at(Column(partial(voxels.read_truth, p.key), n), places) for p in PARAMETERS}
-
-
 def _bounds(
     voxels: VoxelStore, named: dict[str, EstimateStore], launch: Launch, seed: int, notes: list[str]
 ) -> dict[tuple, Bound]:
@@ -210,7 +210,7 @@ def _bounds(
         notes.append("no bounds: the store does not say that its signals have noise, and how much")
         return {}
     bounds, candidates = {}, _candidates(len(voxels), seed)
-    truth = _truth_at(voxels, candidates)
+    truth = truth_at(voxels, candidates)
     for kind in dict.fromkeys(_kind(fit) for fit in named.values()):
         used, s0_known = kind
         columns = select_bvalues(voxels.bvalues, np.array(used), "compare")
@@ -227,21 +227,26 @@ def _bounds(
     return bounds
 
 
-def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dict[tuple, Bound],
+def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dict[tuple, Bound] | None,
                 tissue: tuple[str, Part], sums: dict[tuple, Pair]) -> list[Row]:  # fmt: skip
-    """Rows of one tissue (name, voxels): the constant guess, the bounds of every kind of fit, the methods."""
-    name, part = tissue
+    """Rows of one tissue (name, voxels): the constant guess, the bounds of every kind of fit (None: none wanted), the methods."""
+    (name, part), bounded = tissue, bounds is not None
+    bounds = bounds or {}
     inside = part if part is None or isinstance(part, np.ndarray) else voxels.tissue == part
     best = {kind: bound.mean("noisy", inside) for kind, bound in bounds.items()}
     free = {kind: bound.mean("noise_free", inside) for kind, bound in bounds.items()}
-    some = _truth_at(voxels, _spread_out(len(voxels), inside)) if bounds else {}
-    lowest = {kind: _cramer_rao(some, kind, float(voxels.attrs.get("sigma", 0.0))) for kind in bounds}
+    some = truth_at(voxels, spread_out(len(voxels), inside)) if bounded else {}
+    lowest = {kind: mean_cramer_rao(some, kind, float(voxels.attrs.get("sigma", 0.0))) for kind in bounds}
+    model = mean_bound(voxels, some) if bounded and not bounds else {}
     rows = []
-    for i, p in enumerate(SHOWN):
+    for p in (p for p in SHOWN if p.key in voxels.truth_keys and sums[name, TRUTH, TRUTH, p.key].first.n):
+        i = BOUNDED.index(p) if p in BOUNDED else None
         truth = sums[name, TRUTH, TRUTH, p.key]
-        first = next(iter(best.values()))[0][i] if best else float("nan")
+        first = next(iter(best.values()))[0][i] if best and i is not None else float("nan")
         rows.append(guess_row(name, p, truth, first))
-        for number, kind in enumerate(bounds):
+        if p.key in model:
+            rows.append(bound_row(name, "Cramér-Rao bound", p, model[p.key], truth, float("nan")))
+        for number, kind in enumerate(bounds if i is not None else ()):
             suffix = "" if len(bounds) == 1 else f" [{number + 1}]"
             mse, error = best[kind][0][i], best[kind][1][i]
             clean = (free[kind][0][i], truth, mse, free[kind][1][i])
@@ -249,17 +254,9 @@ def _error_rows(voxels: VoxelStore, named: dict[str, EstimateStore], bounds: dic
             rows.append(bound_row(name, f"smallest possible{suffix}", p, mse, truth, mse, error))
             rows.append(bound_row(name, f"the same, noise-free signals{suffix}", p, *clean))
         for method, fit in ((method, fit) for method, fit in named.items() if p.key in fit.keys):
-            mse = best[_kind(fit)][0][i] if best else float("nan")
+            mse = best[_kind(fit)][0][i] if best and i is not None else float("nan")
             rows.append(error_row(name, method, p, sums[name, TRUTH, method, p.key], mse))
     return rows
-
-
-def _spread_out(n: int, inside: NDArray[np.bool_] | None) -> NDArray[np.intp]:
-    """At most about `CRAMER_RAO` voxels of a tissue, or of all `n`, evenly spread."""
-    if inside is None:
-        return np.arange(0, n, max(1, n // CRAMER_RAO))
-    places = np.flatnonzero(inside)
-    return places[:: max(1, len(places) // CRAMER_RAO)].copy()
 
 
 def _what_the_bound_is(named: dict[str, EstimateStore], tissues: dict[str, Part]) -> list[str]:
@@ -275,13 +272,6 @@ def _what_the_bound_is(named: dict[str, EstimateStore], tissues: dict[str, Part]
             "by tissue and part, it is the smallest possible under the prior of the whole phantom: in one of them a method may be below it"
         )
     return notes
-
-
-def _cramer_rao(true: dict[str, NDArray], kind: tuple, sigma: float) -> NDArray[np.float64]:
-    """Mean over the voxels of the squared Cramér-Rao bound (3,) of f, D, D*; inf where one voxel's is."""
-    used, s0_known = kind
-    S0, f, D, Dstar = (true[key] for key in ("s0", "f", "d", "dstar"))
-    return np.mean(cramer_rao(S0, f, D, Dstar, np.array(used), sigma, s0_known)[:, 1:] ** 2, axis=0)
 
 
 def outcome_counts(fit: EstimateStore) -> NDArray[np.intp]:

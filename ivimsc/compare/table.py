@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -158,7 +159,7 @@ def found_row(tissue: str, method: str, p: Parameter, pair: Pair) -> Found:
     return Found(tissue, method, p.symbol, p.display_unit, pair.voxels, pair.missing, *some)
 
 
-def write_csv(rows: Iterable[Row | Agreement | Found], path: Path, force: bool = False) -> Path:
+def write_csv(rows: Iterable[Any], path: Path, force: bool = False) -> Path:
     """Write rows as a CSV file (see `ivimsc.tables.write_table`): the fields of their dataclass are the columns."""
     rows = list(rows)
     return write_table(path, [one.name for one in fields(rows[0])], map(astuple, rows), force)

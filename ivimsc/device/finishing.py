@@ -42,6 +42,6 @@ def finish_kernel(first, size, problem, scale, found, rows, outcome):
     for k in range(problem.b.shape[0]):
         b, root = np.float64(problem.b[k]), np.float64(problem.root[k])
         sums = _add_gram(sums, root * _exp64(-b * d), root * _exp64(-b * p), b)
-    errors = _unit_errors(sums, tissue, blood, known_s0)
+    errors = _unit_errors(sums, tissue, blood, known_s0, problem.box.p_low == problem.box.p_high)
     values = _results_at(scale[i], fit, errors, problem.box, problem.rules)
     _write(_results_of(rows, outcome), first + i, values)

@@ -33,7 +33,7 @@ def judge_kernel(found, evidence, outcome):
     b, root, sums = evidence.b, evidence.root, NO_GRAM
     for k in range(b.shape[0]):
         sums = _add_gram(sums, root[k] * _exp64(-b[k] * d), root[k] * _exp64(-b[k] * p), b[k])
-    errors = _unit_errors(sums, 1.0 - f, f, evidence.known_s0)
+    errors = _unit_errors(sums, 1.0 - f, f, evidence.known_s0, False)
     noise = _noise_of(found.spread[v], evidence) / found.S0[v]
     if _is_unidentifiable(f, d, p, (errors.f, errors.p), noise):
         outcome[v] = UNIDENTIFIABLE

@@ -16,7 +16,15 @@ from ivimsc.outcome import Outcome
 __all__ = ["COLOURS", "CURVES", "MEANINGLESS", "OUTCOME_COLOURS", "SHORT", "bare", "new_figure", "save"]
 
 MEANINGLESS = "#3d4450"  # D* where it is not identifiable: its value is noise, and would be taken for perfusion
-COLOURS = {"s0": "gray", "f": "inferno", "d": "viridis", "dstar": "magma"}
+COLOURS = {
+    "s0": "gray",
+    "f": "inferno",
+    "d": "viridis",
+    "dstar": "magma",
+    "k": "viridis",
+    "f2": "inferno",
+    "dstar2": "magma",
+}
 OUTCOME_COLOURS = {
     Outcome.OUTSIDE: "#000000",
     Outcome.CONVERGED: "#4c9f70",

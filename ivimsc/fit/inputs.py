@@ -73,7 +73,7 @@ def _truth_of(name: str, method: Method) -> Any:
     if not name.endswith(".h5"):
         return None
     with VoxelStore(Path(name)) as store:
-        if store.truth is None:
+        if not {"s0", "f", "d", "dstar"} <= set(store.truth_keys):
             raise InputError(f"{name}: found no truth, expected a voxel store with the true f, D and D*")
         return store.truth
 

@@ -8,7 +8,7 @@ looked at again: nlls finds the two exponentials that are closest to its signal.
 2. They are not, and leave D* not identifiable: so do the data, outcome 4.
 3. Else the data determine f, D and D*, and the estimates are others: outcome 7 for a trained method, 3 for the rest.
 
-nlls and adc need no second look: their curve is the closest one of their model.
+nlls, adc, simplified, kurtosis and triexp need no second look: their curve is the closest one of their model.
 """
 
 from dataclasses import replace
@@ -24,7 +24,6 @@ from ivimsc.fitter import Fitter
 from ivimsc.methods import METHODS
 from ivimsc.numerics.ending import AT_BOUND, CONVERGED, MISFIT, UNIDENTIFIABLE
 from ivimsc.outcome import Outcome
-from ivimsc.physics.signal import signals as model_signals
 from ivimsc.voxels import Voxels, VoxelSource
 
 __all__ = ["BY_CHANCE", "Standard", "limit_of", "marked", "standard_of"]
@@ -113,18 +112,8 @@ def _spread(estimates: Estimates, signals: Any, standard: Standard) -> NDArray[n
     weights = standard.weights
     if np.all(weights == weights[0]):
         return on_host(estimates.rmse).astype(np.float64) * np.sqrt(weights[0])
-    rest = on_host(signals)[:, standard.columns] - _curves(estimates, standard.bvalues)
+    rest = on_host(signals)[:, standard.columns] - estimates.predict(standard.bvalues)
     return np.sqrt(np.mean(weights * rest * rest, axis=1))
-
-
-def _curves(estimates: Estimates, bvalues: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The curves (voxel, b) of the estimates; a part that is not there has no diffusivity and adds nothing."""
-    S0, D = (on_host(array).astype(np.float64) for array in (estimates.S0, estimates.D))
-    if estimates.f is None:
-        return S0[:, None] * np.exp(-np.outer(D, bvalues))
-    f, Dstar = (on_host(array).astype(np.float64) for array in (estimates.f, estimates.Dstar))
-    D, Dstar = (np.where(np.isnan(values) & ~np.isnan(f), 0.0, values) for values in (D, Dstar))
-    return model_signals(S0[:, None], f[:, None], D[:, None], Dstar[:, None], bvalues)
 
 
 def _endings(rows: NDArray[np.float32], sigma: NDArray, standard: Standard, launch: Launch) -> NDArray[np.uint8]:

@@ -38,12 +38,14 @@ class Method:
     name : of the method and of its folder
     on_cuda : it has CUDA kernels
     trained : it has a network that ``ivimsc train`` trains
+    model : signal model (`physics.models`) whose least squares over all b-values the method is; None: it is something else
     files : options that may name a file -> kind of the file: "dictionary", "truth" or "model"; the caller reads it
     """
 
     name: str
     on_cuda: bool = False
     trained: bool = False
+    model: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 
     def load(self) -> types.ModuleType:
@@ -58,10 +60,12 @@ class Method:
 METHODS = {
     method.name: method
     for method in (
-        Method("adc"),
+        Method("adc", model="mono"),
         Method("simplified"),
         Method("segmented", on_cuda=True),
-        Method("nlls", on_cuda=True),
+        Method("nlls", on_cuda=True, model="biexp"),
+        Method("kurtosis", model="kurtosis"),
+        Method("triexp", model="triexp"),
         Method("bayes", on_cuda=True, files={"prior": "truth"}),
         Method("ista", on_cuda=True, files={"dictionary": "dictionary"}),
         Method("scdnn", on_cuda=True, trained=True, files={"model": "model"}),

@@ -18,7 +18,7 @@ from ivimsc.models.limits import LARGEST_S0, Limits, are_outside, largest_of, li
 from ivimsc.models.products import in_fixed_blocks
 from ivimsc.options import expect_positive, option
 from ivimsc.outcome import Outcome
-from ivimsc.physics.signal import predicted
+from ivimsc.physics.models import predicted
 from ivimsc.voxels import VoxelSource
 
 __all__ = ["LayerFitter", "LayerOptions", "Signals", "require_model", "to_estimates"]
@@ -129,7 +129,7 @@ def to_estimates(y: NDArray[np.float32], s0: NDArray[np.float32], parameters: ND
     parameters = np.array(parameters, np.float32, order="F")  # a copy, whose columns are changed below
     scale, f, D, Dstar = parameters.T
     with np.errstate(over="ignore", invalid="ignore"):
-        model = predicted(scale, f, D, Dstar, (bvalues * 1e-3).astype(np.float32))
+        model = predicted({"s0": scale, "f": f, "d": D, "dstar": Dstar}, (bvalues * 1e-3).astype(np.float32))
         squares = (model - y) ** 2
         rmse = np.sqrt(np.mean(squares, axis=1))
         spread = None if weights is None or np.all(weights == 1) else np.sqrt(squares @ weights / len(bvalues))

@@ -6,7 +6,7 @@ first that is answered with yes gives the outcome:
 1. bad signal (`BAD_SIGNAL`): there is nothing to fit;
 2. iteration limit (`ITERATION_LIMIT`): the search did not end, so its point and its errors mean little;
 3. D* not identifiable (`UNIDENTIFIABLE`): at the estimate, f = 0 or D* = D lies within 1.96 standard errors;
-4. at a bound (`AT_BOUND`): f, D or D* lies at one of its bounds;
+4. at a bound (`AT_BOUND`): f, D or D*, or K where the model has it, lies at one of its bounds;
 5. converged (`CONVERGED`).
 
 `ending` answers the last three. The first two are known to the method alone, before it asks `ending`.
@@ -57,8 +57,10 @@ class Box(NamedTuple):
 
 
 def _inside(low: float, high: float) -> tuple[np.float32, np.float32]:
-    """The smallest and the largest float32 within low..high."""
+    """The smallest and the largest float32 within low..high; of one value, the float32 next to it."""
     low32, high32 = np.float32(low), np.float32(high)
+    if low == high:
+        return low32, high32
     low32 = low32 if float(low32) >= low else np.nextafter(low32, np.float32(np.inf))
     high32 = high32 if float(high32) <= high else np.nextafter(high32, np.float32(-np.inf))
     return low32, high32
@@ -97,4 +99,5 @@ def ending(f, d, p, f_error, p_error, box):
     if f == 0 or f <= Z * f_error or (d > 0 and math.log(p / d) * p <= Z * p_error):
         return UNIDENTIFIABLE
     at_bound = f <= box.f_low or f >= box.f_high or d <= box.d_low or d >= box.d_high
-    return AT_BOUND if at_bound or p <= box.p_low or p >= box.p_high else CONVERGED
+    fixed = box.p_low == box.p_high  # a D* that is held fixed is at no bound
+    return AT_BOUND if at_bound or (not fixed and (p <= box.p_low or p >= box.p_high)) else CONVERGED

@@ -127,7 +127,7 @@ def make_problem(
     s0 : float
         S0 where it is known, in the unit of the signal; None: it is fitted.
     """
-    unknowns = 3 if s0 else 4
+    unknowns = 4 - bool(s0) - (bounds.Dstar[0] == bounds.Dstar[1])
     box, limits = boxes_of(bounds)
     widening = 1.0 if sigma else students_widening(len(bvalues) - unknowns)
     rules = Rules(len(bvalues), unknowns, np.float32(sigma or 0.0), np.float64(widening), limits)
@@ -146,8 +146,10 @@ def students_widening(freedom: int) -> float:
 
 
 def estimates_of(results: Results, problem: Problem) -> Estimates:
-    """The results as `Estimates`; spread is left out where it is rmse."""
+    """The results as `Estimates`; without spread where it is rmse, and without dstarstd where D* was held fixed."""
     found = results._asdict()
+    if problem.box.p_low == problem.box.p_high:
+        del found["dstarstd"]
     if not problem.weighted:
         del found["spread"]
     return Estimates(**found)
@@ -253,7 +255,7 @@ def finish(first, scale, found, problem, results):
             good = scale[v] > 0
             t.tissue[lane], t.blood[lane] = found.tissue[v] if good else 1.0, found.blood[v] if good else 1.0
             t.d[lane], t.p[lane] = found.d[v] if good else 1.0, found.p[v] if good else 1.0
-        errors_in_lanes(scratch, b, root, problem.s0 > 0)
+        errors_in_lanes(scratch, b, root, problem.s0 > 0, problem.box.p_low == problem.box.p_high)
         for lane in range(size):
             v = start + lane
             errors = Errors(t.f_error[lane], t.d_error[lane], t.p_error[lane])

@@ -83,7 +83,7 @@ def add_gram(sums, e1, e2, b):
 
 
 @njit(**LANE_JIT)
-def unit_variances(sums, tissue, blood, known_s0):
+def unit_variances(sums, tissue, blood, known_s0, known_dstar):
     """Variances of f, D and D* at unit noise: the squares of their standard errors.
 
     With columns e1, e2, -b e1, -b e2 the slopes along D and D* are the two amplitudes times the latter two columns.
@@ -96,8 +96,8 @@ def unit_variances(sums, tissue, blood, known_s0):
         The sums over all b-values.
     tissue, blood : float
         Amplitudes S0 (1 - f) and S0 f.
-    known_s0 : bool
-        S0 was given, not fitted.
+    known_s0, known_dstar : bool
+        S0 was given, not fitted; D* was held fixed.
 
     Returns
     -------
@@ -112,6 +112,8 @@ def unit_variances(sums, tissue, blood, known_s0):
     s12 = s.b12 - bilinear2(s.a11, s.a12, m11, m12, m22, s.a12, s.a22)
     s22 = s.b22 - bilinear2(s.a12, s.a22, m11, m12, m22, s.a12, s.a22)
     i11, i12, i22 = inverse2(s11, s12, s22, SINGULAR)
+    i11 = 1.0 / max(s11, SINGULAR * s.b11) if known_dstar else i11
+    i12, i22 = (0.0 if known_dstar else i12), (0.0 if known_dstar else i22)
     total = tissue + blood
     fa, fc = -blood / (total * total), tissue / (total * total)  # slopes of f = blood / total along the amplitudes
     h1 = bilinear2(fa, fc, m11, m12, m22, s.a11, s.a12)
@@ -121,9 +123,9 @@ def unit_variances(sums, tissue, blood, known_s0):
 
 
 @njit(**LANE_JIT)
-def unit_errors(sums, tissue, blood, known_s0):
+def unit_errors(sums, tissue, blood, known_s0, known_dstar):
     """Standard errors of f, D and D* at unit noise: the roots of `unit_variances`."""
-    variances = unit_variances(sums, tissue, blood, known_s0)
+    variances = unit_variances(sums, tissue, blood, known_s0, known_dstar)
     return Errors(root_of(variances.f), root_of(variances.d), root_of(variances.p))
 
 
@@ -134,7 +136,7 @@ def root_of(variance):
 
 
 @njit(**LANE_JIT)
-def errors_in_lanes(scratch, b, root, known_s0):
+def errors_in_lanes(scratch, b, root, known_s0, known_dstar=False):
     """`unit_errors` of 16 voxels: fills f_error, d_error and p_error of `scratch`.
 
     Parameters
@@ -146,8 +148,8 @@ def errors_in_lanes(scratch, b, root, known_s0):
     root : (b,) float64
         Square root of the number of images that the signal at each b-value is the mean of; unit noise is that of one
         image.
-    known_s0 : bool
-        S0 was given, not fitted.
+    known_s0, known_dstar : bool
+        S0 was given, not fitted; D* was held fixed, and its error is 0.
     """
     t = scratch[0]
     d, p = t.d, t.p
@@ -163,6 +165,6 @@ def errors_in_lanes(scratch, b, root, known_s0):
     tissue, blood, f_error, d_error, p_error = t.tissue, t.blood, t.f_error, t.d_error, t.p_error
     for l in range(L):
         sums = Gram(g11[l], g12[l], g22[l], a11[l], a12[l], a22[l], b11[l], b12[l], b22[l])
-        f_error[l], d_error[l], p_error[l] = unit_variances(sums, tissue[l], blood[l], known_s0)
+        f_error[l], d_error[l], p_error[l] = unit_variances(sums, tissue[l], blood[l], known_s0, known_dstar)
     for l in range(L):  # a loop of its own: beside the roots, the one above would not become vector instructions
         f_error[l], d_error[l], p_error[l] = root_of(f_error[l]), root_of(d_error[l]), root_of(p_error[l])

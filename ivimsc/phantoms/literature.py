@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Tissue", "data_folder", "tissues"]
+__all__ = ["Tissue", "data_folder", "three_pools", "tissues"]
 
 CODES = ("S0", "f", "D", "Dstar")
+POOLS = ("D", "Dstar", "Dstar2")
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,21 @@ def tissues(organ: str) -> dict[str, Tissue]:
     -------
     the tissues by name, in the order of the file
     """
+    table = _table(organ)
+    return {name: Tissue(name, *(values[code] for code in CODES)) for name, values in table.items()}
+
+
+@cache
+def three_pools() -> dict[str, tuple[float, float, float]]:
+    """Mean D, D* and D*2 [mm²/s] of the slow, intermediate and fast pool, by organ."""
+    return {name: tuple(values[code][0] for code in POOLS) for name, values in _table("three pools").items()}
+
+
+def _table(organ: str) -> dict[str, dict[str, tuple[float, float]]]:
+    """Tissue -> parameter -> (mean, SD) of the rows of an organ."""
     table: dict[str, dict[str, tuple[float, float]]] = {}
     with (data_folder() / "literature.csv").open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             if row["organ"] == organ:
                 table.setdefault(row["tissue"], {})[row["parameter"]] = (float(row["mean"]), float(row["sd"]))
-    return {name: Tissue(name, *(values[code] for code in CODES)) for name, values in table.items()}
+    return table

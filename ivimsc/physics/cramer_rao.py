@@ -8,7 +8,7 @@ from ivimsc.compiling import KERNEL
 from ivimsc.errors import InputError
 from ivimsc.physics.signal import signal_and_slopes
 
-__all__ = ["cramer_rao"]
+__all__ = ["cramer_rao", "standard_deviations"]
 
 
 @njit(**KERNEL)
@@ -51,11 +51,11 @@ def cramer_rao(S0: ArrayLike, f: ArrayLike, D: ArrayLike, Dstar: ArrayLike, bval
     _fisher(S0, f, D, Dstar, np.asarray(bvalues, dtype=np.float64).ravel(), information)
     first = 1 if s0_known else 0
     result = np.zeros((len(S0), 4))
-    result[:, first:] = sigma[:, None] * _standard_deviations(information[:, first:, first:])
+    result[:, first:] = sigma[:, None] * standard_deviations(information[:, first:, first:])
     return result
 
 
-def _standard_deviations(information: NDArray[np.float64]) -> NDArray[np.float64]:
+def standard_deviations(information: NDArray[np.float64]) -> NDArray[np.float64]:
     """Square roots of the diagonal of the inverse (voxel, p, p); inf where it is singular.
 
     The slopes differ by orders of magnitude (S0 about 1, D* about 1e-2), so each row and column is first scaled to a

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ivimsc.errors import InputError
 
-__all__ = ["BY_KEY", "PARAMETERS", "Bounds", "Parameter"]
+__all__ = ["BY_KEY", "MORE_PARAMETERS", "PARAMETERS", "Bounds", "Parameter"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,14 @@ PARAMETERS = (
     Parameter("D", "d", "D", "tissue diffusivity", "mm²/s", 0.0, 5e-3, "µm²/ms", 1e3, (0.0, 3.0)),
     Parameter("Dstar", "dstar", "D*", "pseudo-diffusivity", "mm²/s", 5e-3, 0.2, "µm²/ms", 1e3, (0.0, 120.0)),
 )
+# Parameters of the models beyond equation (1): see `physics.models`.
+MORE_PARAMETERS = (
+    Parameter("K", "k", "K", "diffusional kurtosis", "1", 0.0, 3.0, "1", 1.0, (0.0, 2.0)),
+    Parameter("f2", "f2", "f₂", "fraction of the fast pool", "1", 0.0, 1.0, "%", 100.0, (0.0, 30.0)),
+    Parameter("Dstar2", "dstar2", "D*₂", "pseudo-diffusivity of the fast pool", "mm²/s", 0.04, 1.0, "µm²/ms", 1e3, (0.0, 500.0)),
+)  # fmt: skip
 MOST = 1.0  # mm²/s: no bound of D or D* is larger
-BY_KEY = {parameter.key: parameter for parameter in PARAMETERS}
+BY_KEY = {parameter.key: parameter for parameter in (*PARAMETERS, *MORE_PARAMETERS)}
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,25 @@ class Bounds:
     f: tuple[float, float] = (BY_KEY["f"].lower, BY_KEY["f"].upper)
     D: tuple[float, float] = (BY_KEY["d"].lower, BY_KEY["d"].upper)
     Dstar: tuple[float, float] = (BY_KEY["dstar"].lower, BY_KEY["dstar"].upper)
+
+    @classmethod
+    def with_fixed(
+        cls, f: tuple[float, float], D: tuple[float, float], Dstar: tuple[float, float], fixed: float | None
+    ) -> "Bounds":
+        """The bounds of a fit in which D* is held at `fixed` [mm²/s]: it then has one value; None: it is fitted.
+
+        Raises
+        ------
+        InputError
+            for bounds out of order, and for a D* that is not within MOST or not above the lower bound of D
+        """
+        bounds = cls(f, D, Dstar)
+        if fixed is None:
+            return bounds
+        if not D[0] < fixed <= MOST:
+            raise InputError(f"option dstar: found {fixed:g}, expected a D* in mm²/s above the lower bound of D ({D[0]:g}) and at most {MOST:g}")  # fmt: skip
+        object.__setattr__(bounds, "Dstar", (fixed, fixed))
+        return bounds
 
     def __post_init__(self) -> None:
         for name, lowest, highest in (("f", 0.0, 1.0), ("D", 0.0, float("inf")), ("Dstar", 0.0, float("inf"))):

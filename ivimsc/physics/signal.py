@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ivimsc.compiling import JIT
 
-__all__ = ["predicted", "signal", "signal_and_slopes", "signals"]
+__all__ = ["signal", "signal_and_slopes", "signals"]
 
 Numbers = NDArray[np.floating] | float
 
@@ -50,22 +50,3 @@ def signals(S0: Numbers, f: Numbers, D: Numbers, Dstar: Numbers, b: Numbers) -> 
     Signals of the broadcast shape, in the unit of S0
     """
     return S0 * ((1 - f) * np.exp(-b * D) + f * np.exp(-b * Dstar))
-
-
-def predicted(S0: NDArray, f: NDArray | None, D: NDArray, Dstar: NDArray | None, b: NDArray) -> NDArray[np.floating]:
-    """The curves of fitted parameters: equation (1), or S0 exp(-b D) where the model has no f and D* (adc).
-
-    Parameters
-    ----------
-    S0, f, D, Dstar : (…) each, in units as for `signals`. A part that a voxel does not have (f = 0, or f = 1) may have no
-        rate, NaN: any rate gives the same curve
-    b : (b,) b-values
-
-    Returns
-    -------
-    (…, b) in the unit of S0; NaN where S0 is, or where a part that is there has no rate
-    """
-    if f is None or Dstar is None:
-        return np.asarray(S0)[..., None] * np.exp(-b * np.asarray(D)[..., None])
-    S0, f, D, Dstar = (np.asarray(values)[..., None] for values in (S0, f, D, Dstar))
-    return signals(S0, f, np.where(f == 1, 0, D), np.where(f == 0, 0, Dstar), b)

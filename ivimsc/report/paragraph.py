@@ -17,6 +17,9 @@ __all__ = ["Paragraph", "changed_options", "option_rows", "write_paragraph"]
 
 HOW = {
     "adc": "a mono-exponential model S(b) = S0 exp(-b D) was fitted by least squares",
+    "simplified": "D from the high b-values by least squares, and f from their intercept at b = 0",
+    "kurtosis": "S(b) = S0 [(1 - f) exp(-b D + b² D² K / 6) + f exp(-b D*)] was fitted by non-linear least squares within bounds",
+    "triexp": "S(b) = S0 [(1 - f - f2) exp(-b D) + f exp(-b D*) + f2 exp(-b D*2)] was fitted by non-linear least squares within bounds",
     "segmented": "segmented least squares: D from the high b-values, then f and D* from all b-values with this D",
     "nlls": "non-linear least squares within bounds, by variable projection",
     "bayes": "Bayesian estimation: posterior means, with posterior standard deviations",
@@ -65,7 +68,7 @@ def write_paragraph(
     ]
     if weights.max() > 1:
         text.append("Images of one b-value were averaged over directions and repeats before the fit.")
-    if any(not fit.mono for fit in sources.fits):
+    if any("dstar" in fit.fields and not {"k", "f2"} & set(fit.fields) for fit in sources.fits):
         text.append(f"The intravoxel incoherent motion model {MODEL} was used.")
     text += [_fit_sentence(fit, cite(fit.store.method), sources) for fit in sources.fits]
     if noise is not None:
@@ -101,7 +104,7 @@ def _share_sentence(fit: Fit, counts: Mapping[Outcome, int]) -> str:
     total = max(sum(counts.values()), 1)
     share = {outcome: 100 * counts.get(outcome, 0) / total for outcome in Outcome}
     told = [f"{share[Outcome.CONVERGED]:.0f} % converged"]
-    if not fit.mono:
+    if "dstar" in fit.fields:
         told.append(f"D* was not identifiable in {share[Outcome.DSTAR_UNIDENTIFIABLE]:.0f} %")
     told.append(f"the model did not explain the signal in {share[Outcome.MISFIT]:.1f} %")
     return f"By {fit.name}, {', '.join(told[:-1])} and {told[-1]} of the voxels."

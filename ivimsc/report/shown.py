@@ -50,5 +50,11 @@ SHOWN = {
     "rmse": Shown("RMSE", "root mean square of the residuals", "a.u.", 1.0, "cividis", None, True, 1e-6, of_s0=True),
     "outcome": Shown("outcome", "how the fit ended", "", 1.0, "", None, False, 1.0),
     "chi2": Shown("χ²", "reduced chi-square of the residuals", "", 1.0, "cividis", (0.0, 4.0), True, 1e-3),
+    "k": _parameter("k", "viridis", 1e-3),
+    "f2": _parameter("f2", "magma", 1e-4),
+    "dstar2": _parameter("dstar2", "magma", 1e-4),
+    "kstd": _error("k", 1.0, 1e-3),
+    "f2std": _error("f2", 20.0, 1e-4),
+    "dstar2std": _error("dstar2", 300.0, 1e-4),
     "gap": Shown("gap", "relative duality gap", "", 1.0, "cividis", None, True, 1e-9),
 }

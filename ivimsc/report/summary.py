@@ -11,8 +11,8 @@ from ivimsc.errors import InputError
 from ivimsc.fit.noise import FEWEST, NoiseLevel, measure_noise
 from ivimsc.outcome import Outcome
 from ivimsc.physics.cramer_rao import cramer_rao
-from ivimsc.physics.parameters import PARAMETERS, Parameter
-from ivimsc.report.model import predicted
+from ivimsc.physics.models import predicted
+from ivimsc.physics.parameters import BY_KEY, PARAMETERS, Parameter
 from ivimsc.report.sources import Fit, Sources
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Histogram",
     "bound_of",
     "count_outcomes",
+    "curves",
     "error_rows",
     "histograms",
     "mean_curves",
@@ -80,6 +81,12 @@ def noise_of(sources: Sources) -> NoiseLevel | None:
     return level if level.voxels >= FEWEST else None
 
 
+def curves(fit: Fit, bvalues: NDArray[np.float64], rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
+    """The curves (voxel, b) of some voxels of a fit, of its own model; bvalues (b,) [s/mm²]."""
+    fields = {key: fit.fields[key][rows].astype(np.float32) for key in BY_KEY if key in fit.fields}
+    return predicted(fields, np.asarray(bvalues, np.float32))
+
+
 def count_outcomes(fit: Fit) -> dict[Outcome, int]:
     """Voxels per outcome, those that occur."""
     counts = np.bincount(fit.fields["outcome"], minlength=len(Outcome))
@@ -95,7 +102,7 @@ def _mean_curve(sources: Sources, fit: Fit) -> Curve:
     n, sums = 0, np.zeros((4, len(sources.bvalues)))
     for start in range(0, len(sources), BLOCK):
         rows = slice(start, start + BLOCK)
-        signals, curve = sources.signals[rows], predicted(fit.fields, sources.bvalues, rows)
+        signals, curve = sources.signals[rows], curves(fit, sources.bvalues, rows)
         good = ~np.isin(fit.fields["outcome"][rows], FITTED) & np.isfinite(signals).all(1) & np.isfinite(curve).all(1)
         signals, curve = signals[good].astype(np.float64), curve[good]
         rest = signals - curve
@@ -116,7 +123,7 @@ def histograms(sources: Sources, bound: Mapping[str, NDArray] | None) -> list[Hi
     result = []
     for parameter in PARAMETERS:
         key, scale = parameter.key, parameter.display_scale
-        rows = {"truth": sources.truth[key]} if sources.truth else {}
+        rows = {"truth": sources.truth[key]} if key in (sources.truth or {}) else {}
         rows |= {"truth at the bound": bound[key]} if bound else {}
         rows |= {fit.name: fit.fields[key] for fit in sources.fits if key in fit.fields}
         shown = {name: values[np.isfinite(values)] * scale for name, values in rows.items()}
@@ -162,9 +169,9 @@ def bound_of(sources: Sources, sigma: float) -> dict[str, NDArray] | None:
     Returns
     -------
     (voxel,) arrays under the keys of the parameters: truth plus a normal error; under ``KEY sd`` the standard deviation.
-    None without truth or noise level
+    None without noise level, and without truth of equation (1)
     """
-    if not sources.truth or not sigma > 0:
+    if set(sources.truth or ()) != {p.key for p in PARAMETERS} or not sigma > 0:
         return None
     some = np.unique(np.linspace(0, len(sources) - 1, BOUNDED).astype(int))
     true = [np.asarray(sources.truth[p.key][some], np.float64) for p in PARAMETERS]
@@ -182,7 +189,7 @@ def bound_of(sources: Sources, sigma: float) -> dict[str, NDArray] | None:
 def error_rows(sources: Sources, bound: Mapping[str, NDArray] | None) -> list[ErrorRow]:
     """Errors of every fit against the truth, beside the bound; nothing without truth."""
     rows = []
-    for p in PARAMETERS if sources.truth else ():
+    for p in (p for p in PARAMETERS if p.key in (sources.truth or {})):
         limit = MEDIAN * float(np.median(bound[f"{p.key} sd"])) if bound else np.nan
         for fit in sources.fits:
             if p.key in fit.fields:

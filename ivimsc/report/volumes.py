@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ivimsc.report.model import predicted
 from ivimsc.report.sources import Fit, Sources
+from ivimsc.report.summary import curves
 
 __all__ = ["VolumeResiduals", "residuals_by_volume"]
 
@@ -66,6 +66,6 @@ def _looked_at(fit: Fit, sources: Sources) -> tuple[NDArray[np.intp], NDArray[np
     curve_known = np.isfinite(fit.fields["s0"]) & np.isfinite(fit.fields["d"])
     some = np.flatnonzero(curve_known)
     some = some[:: max(len(some) // MOST, 1)]
-    curve = predicted({key: values[some] for key, values in fit.fields.items()}, sources.bvalues)
+    curve = curves(fit, sources.bvalues, some)
     good = np.isfinite(curve).all(1)
     return some[good], curve[good]

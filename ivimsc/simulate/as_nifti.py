@@ -7,7 +7,7 @@ import numpy as np
 
 from ivimsc.errors import InputError
 from ivimsc.files import told, written_together
-from ivimsc.physics.parameters import PARAMETERS
+from ivimsc.physics.parameters import BY_KEY
 from ivimsc.text import cell, require_name
 from ivimsc.voxels import Voxels
 
@@ -50,7 +50,7 @@ def write_nifti(
     maps = {f"{stem}_dwi.nii.gz": voxels.read(0, len(voxels)), f"{stem}_mask.nii.gz": np.uint8(1)}
     maps[f"{stem}_dseg.nii.gz"] = voxels.tissue
     windows = {}
-    for parameter in PARAMETERS:
+    for parameter in (parameter for key, parameter in BY_KEY.items() if key in voxels.truth):
         name, shown = f"{stem}_model-ivim_desc-truth_param-{parameter.key}_dwimap.nii.gz", parameter.display_range
         maps[name] = voxels.truth[parameter.key]
         windows[name] = None if shown is None else tuple(end / parameter.display_scale for end in shown)

@@ -13,11 +13,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from ivimsc.compiling import KERNEL
+from ivimsc.compiling import JIT, KERNEL
 from ivimsc.device.launch import BLOCK, Launch, choose_device, run_blocks
 from ivimsc.errors import InputError
 from ivimsc.numerics.random_numbers import NOISE, normals
 from ivimsc.phantoms import Block, Phantom, make_phantom
+from ivimsc.phantoms.beyond import with_model
+from ivimsc.physics.models import mixture_signals
 from ivimsc.physics.noise import NOISES, gaussian, rician
 from ivimsc.physics.parameters import PARAMETERS
 from ivimsc.physics.signal import signal
@@ -42,10 +44,12 @@ class Acquisition(NamedTuple):
     sigma: float
     seed: int
     noise: str
+    model: str = "biexp"
 
     def attrs(self, name: str) -> dict[str, Any]:
-        """What the store of the phantom `name` says of itself."""
-        return {"phantom": name, "snr": self.snr, "sigma": self.sigma, "seed": self.seed, "noise": self.noise}
+        """What the store of the phantom `name` says of itself; the model only where it is not equation (1)."""
+        about = {"phantom": name, "snr": self.snr, "sigma": self.sigma, "seed": self.seed, "noise": self.noise}
+        return about if self.model == "biexp" else about | {"model": self.model}
 
 
 def make_acquisition(bvalues: ArrayLike | None, snr: float, seed: int, noise: str) -> Acquisition:
@@ -82,6 +86,7 @@ def simulate_phantom(
     *,
     voxels: int | None = None,
     shape: tuple[int, int, int] | None = None,
+    model: str = "biexp",
     launch: Launch | None = None,
 ) -> Voxels:
     """A phantom with its signals, in memory.
@@ -95,6 +100,7 @@ def simulate_phantom(
     seed : 0 .. 2^63 - 1; keys the truth and the noise
     noise : "rician" (equation (11)), "gaussian" or "none"
     voxels, shape : size of the phantom: see `make_phantom`
+    model : signal model, one of `ivimsc.phantoms.beyond.SIMULATED`: what it has beyond equation (1) is drawn
     launch : where to run; default: all cores
 
     Returns
@@ -106,7 +112,7 @@ def simulate_phantom(
     InputError
         for an unknown phantom or noise, and for values out of range
     """
-    phantom, acquisition = _plan(name, bvalues, snr, seed, noise, voxels=voxels, shape=shape)
+    phantom, acquisition = _plan(name, bvalues, snr, seed, noise, voxels=voxels, shape=shape, model=model)
     block = phantom.read(0, len(phantom))
     signals = simulate_block(block, 0, acquisition, launch or choose_device())
     return Voxels(
@@ -116,10 +122,11 @@ def simulate_phantom(
 
 
 def _plan(name: str, bvalues: ArrayLike | None = None, snr: float = 30.0, seed: int = 0, noise: str = "rician", *,
-          voxels: int | None = None, shape: tuple[int, int, int] | None = None) -> tuple[Phantom, Acquisition]:  # fmt: skip
+          voxels: int | None = None, shape: tuple[int, int, int] | None = None,
+          model: str = "biexp") -> tuple[Phantom, Acquisition]:  # fmt: skip
     """The phantom, and what it is measured with."""
-    acquisition = make_acquisition(bvalues, snr, seed, noise)
-    return make_phantom(name, seed, voxels, shape), acquisition
+    acquisition = make_acquisition(bvalues, snr, seed, noise)._replace(model=model)
+    return with_model(make_phantom(name, seed, voxels, shape), model, seed), acquisition
 
 
 def write_phantom(
@@ -130,7 +137,7 @@ def write_phantom(
     Parameters
     ----------
     path : voxel store to write
-    name, how, more : the phantom; bvalues, snr, seed and noise; voxels or shape: all as for `simulate_phantom`
+    name, how, more : the phantom; bvalues, snr, seed and noise; voxels or shape, and model: all as for `simulate_phantom`
     launch : where to run; default: all cores
     force : replace a store of the same name
 
@@ -197,10 +204,14 @@ def simulate_block(block: Block, first: int, acquisition: Acquisition, launch: L
     acquisition : b-values and noise
     launch : where to run
     """
-    b, _, sigma, seed, noise = acquisition
+    b, _, sigma, seed, noise, model = acquisition
     signals = np.empty((len(block.tissue), len(b)), np.float32)
-    truth = tuple(block.truth[parameter.key] for parameter in PARAMETERS)
     kind = NOISES.index(noise)
+    if model != "biexp":
+        clean = mixture_signals(block.truth, b)
+        run_blocks(launch, _add_noise, len(signals), clean, first, sigma, kind, seed, signals, block=4 * BLOCK)
+        return signals
+    truth = tuple(block.truth[parameter.key] for parameter in PARAMETERS)
     if launch.on_gpu:
         from ivimsc.simulate.on_gpu import acquire  # CUDA is loaded only where it runs
 
@@ -217,7 +228,21 @@ def _acquire(start, stop, truth, first, bvalues, sigma, noise, seed, signals):
     for v in range(start, stop):
         for k in range(len(bvalues)):
             S = signal(bvalues[k], S0[v], f[v], D[v], Dstar[v])
-            if noise != NONE:
-                xi1, xi2 = normals(seed, NOISE, first + v, k)
-                S = rician(S, xi1, xi2, sigma) if noise == RICIAN else gaussian(S, xi1, sigma)
-            signals[v, k] = S
+            signals[v, k] = _with_noise(S, seed, first + v, k, noise, sigma)
+
+
+@njit(**JIT)
+def _with_noise(S, seed, voxel, k, noise, sigma):
+    """The signal S of a voxel of the phantom at b-value number `k`, with its noise."""
+    if noise == NONE:
+        return S
+    xi1, xi2 = normals(seed, NOISE, voxel, k)
+    return rician(S, xi1, xi2, sigma) if noise == RICIAN else gaussian(S, xi1, sigma)
+
+
+@njit(**KERNEL)
+def _add_noise(start, stop, clean, first, sigma, noise, seed, signals):
+    """Signals (voxel, b): `clean` with noise; `first` is the number of voxel 0 in the phantom."""
+    for v in range(start, stop):
+        for k in range(clean.shape[1]):
+            signals[v, k] = _with_noise(clean[v, k], seed, first + v, k, noise, sigma)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ivimsc.errors import InputError
+from ivimsc.physics.models import MODELS
 from ivimsc.physics.parameters import BY_KEY
 from ivimsc.store.hdf5 import BLOCK, VOXELS, Store, checked, column, created, describe
 from ivimsc.store.journal import to_json
@@ -57,8 +58,11 @@ class VoxelStore(Store):
         truth = self._truth()
         for table in truth.values():
             require_kind(table, "f", (None,))
-        if truth and truth.keys() != BY_KEY.keys():
-            raise Damaged(f"truth of {', '.join(truth)}, expected that of {', '.join(BY_KEY)}")
+        known = [set(model.keys) for model in MODELS.values()] + [
+            set(BY_KEY)
+        ]  # in a mixture a voxel has any of the models
+        if truth and set(truth) not in known:
+            raise Damaged(f"truth of {', '.join(truth)}, expected that of a model, such as {', '.join(MODELS['biexp'].keys)}")  # fmt: skip
         if "tissue" in self._file:
             require_kind(self._file["tissue"], "u", (None,))
         _require_attrs(self.attrs)
@@ -72,6 +76,12 @@ class VoxelStore(Store):
     def has_truth(self) -> bool:
         """The store holds true parameters; nothing is read."""
         return bool(self._truth())
+
+    @property
+    def truth_keys(self) -> tuple[str, ...]:
+        """The keys of the true parameters, in the order of `physics.parameters.BY_KEY`."""
+        truth = self._truth()
+        return tuple(key for key in BY_KEY if key in truth)
 
     @property
     def weights(self) -> NDArray[np.float64]:
@@ -90,7 +100,7 @@ class VoxelStore(Store):
         """None: nothing is left out here."""
 
     def read_truth(self, key: str, start: int, stop: int) -> NDArray[np.float32]:
-        """The true s0, f, d or dstar (voxel,) of the voxels start..stop; `truth` holds all of them."""
+        """One of the `truth_keys` (voxel,) of the voxels start..stop; `truth` holds all of them."""
         with checked(self.path):
             return self._truth()[key][start:stop]
 
@@ -101,7 +111,7 @@ class VoxelStore(Store):
 
     @cached_property
     def truth(self) -> dict[str, NDArray[np.float32]] | None:
-        """True parameters, arrays (voxel,) under s0, f, d, dstar; None for measured data."""
+        """True parameters, arrays (voxel,) under the `truth_keys`; None for measured data."""
         with checked(self.path):
             return {key: table[:] for key, table in self._truth().items()} or None
 

@@ -71,17 +71,18 @@ def read_stores(stores: Sequence[Path], bvalues: NDArray | None, supervised: boo
 
 def _read(path: Path, bvalues: NDArray | None, supervised: bool) -> Part:
     with VoxelStore(path) as store:
-        if supervised and store.truth is None:
+        if supervised and not set(KEYS) <= set(store.truth_keys):
             raise InputError(f"{path}: found a store without truth, expected one to learn from: `ivimsc simulate` makes them")  # fmt: skip
         columns = np.arange(len(store.bvalues)) if bvalues is None else select_bvalues(store.bvalues, bvalues)
         whole, zero, truth = store.read(0, len(store)), np.flatnonzero(store.bvalues == 0), None
         if store.truth is not None:
             s0 = store.truth["s0"]
-            truth = np.stack([store.truth[k] * np.float32(c) for k, c in zip(KEYS, SCALES, strict=True)], axis=1)
         elif len(zero):
             s0 = whole[:, zero[0]]
         else:
             raise InputError(f"{path}: found neither truth nor b = 0, expected one of them to supply S0")
+        if set(KEYS) <= set(store.truth_keys):  # one exponential has no f and D*
+            truth = np.stack([store.truth[k] * np.float32(c) for k, c in zip(KEYS, SCALES, strict=True)], axis=1)
         chosen = whole[:, columns]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             signals = chosen / s0[:, None]

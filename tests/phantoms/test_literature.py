@@ -22,7 +22,10 @@ def test_every_row_has_a_source_or_says_assumption(rows):
         else:
             assert row["notes"].startswith("assumption") and not row["reference"]
         assert float(row["mean"]) > 0 and 0 < float(row["sd"]) < float(row["mean"])
-        assert row["unit"] == {"S0": "relative", "f": "1", "D": "mm2/s", "Dstar": "mm2/s"}[row["parameter"]]
+        assert (
+            row["unit"]
+            == {"S0": "relative", "f": "1", "D": "mm2/s", "Dstar": "mm2/s", "Dstar2": "mm2/s"}[row["parameter"]]
+        )
 
 
 def test_every_tissue_has_its_four_parameters():

@@ -5,7 +5,6 @@ import pytest
 
 from ivimsc.outcome import Outcome
 from ivimsc.physics.cramer_rao import cramer_rao
-from ivimsc.report.model import predicted
 from ivimsc.report.regions import find_regions, region_rows
 from ivimsc.report.sources import opened_sources
 from ivimsc.report.summary import bound_of, count_outcomes, error_rows, histograms, mean_curves
@@ -31,13 +30,6 @@ def test_the_mean_curve_is_that_of_each_fits_own_model(sources, made):
         np.testing.assert_allclose(curves[name].residual, rest.mean(0), atol=1e-6)
         np.testing.assert_allclose(curves[name].spread, rest.std(0), rtol=1e-4)
         assert curves[name].voxels == 104
-
-
-def test_an_empty_part_of_a_code_has_no_rate_and_a_curve_all_the_same():
-    fields = {"s0": [2.0, 2.0], "f": [0.0, 1.0], "d": [1e-3, np.nan], "dstar": [np.nan, 50e-3]}
-    fields = {key: np.float32(values) for key, values in fields.items()}
-    expected = 2 * np.exp(-np.outer([1e-3, 50e-3], TEN))
-    np.testing.assert_allclose(predicted(fields, TEN), expected, rtol=1e-5)
 
 
 def test_outcomes_are_counted(sources):

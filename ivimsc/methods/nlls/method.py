@@ -65,6 +65,7 @@ class Options:
     f_bounds: tuple[float, float] = field(default=Bounds().f, metadata={"help": "bounds of f"})
     d_bounds: tuple[float, float] = field(default=Bounds().D, metadata={"help": "bounds of D [mm²/s]"})
     dstar_bounds: tuple[float, float] = field(default=Bounds().Dstar, metadata={"help": "bounds of D* [mm²/s]"})
+    dstar: float | None = field(default=None, metadata={"help": "D* where it is held fixed [mm²/s] (none: fitted)"})
     s0: float | None = field(default=None, metadata={"help": "S0 where it is known (none: fitted)"})
     sigma: float | None = field(
         default=None, metadata={"help": "noise SD for the standard errors (none: from residuals)"}
@@ -72,13 +73,18 @@ class Options:
     max_iterations: int = field(default=60, metadata={"help": "most Newton steps per voxel"})
 
     def __post_init__(self) -> None:
-        Bounds(self.f_bounds, self.d_bounds, self.dstar_bounds)
+        _ = self.bounds  # makes and checks them
         for name in ("s0", "sigma"):
             value = getattr(self, name)
             if value is not None and not 0 < value < np.inf:
                 raise InputError(f"option {name} of nlls: found {value:g}, expected a number > 0 or none")
         if self.max_iterations < 1:
             raise InputError(f"option max_iterations of nlls: found {self.max_iterations}, expected at least 1")
+
+    @property
+    def bounds(self) -> Bounds:
+        """The bounds of f, D and D*; D* has one value where it is held fixed."""
+        return Bounds.with_fixed(self.f_bounds, self.d_bounds, self.dstar_bounds, self.dstar)
 
 
 @njit(**JIT)
@@ -179,13 +185,16 @@ class Fitter(fitter.Fitter):
         self, bvalues: NDArray[np.float64], weights: NDArray[np.float64], options: Options, launch: Launch
     ) -> None:
         super().__init__(launch)
-        d, p = np.multiply(options.d_bounds, 1e3), np.multiply(options.dstar_bounds, 1e3)  # µm²/ms
-        bounds = Bounds(options.f_bounds, options.d_bounds, options.dstar_bounds)
+        self.unknowns = 4 - (options.dstar is not None)
+        bounds = options.bounds
+        d, p = np.multiply(bounds.D, 1e3), np.multiply(bounds.Dstar, 1e3)  # µm²/ms
         self.problem: Problem = make_problem(bvalues, weights, bounds, options.sigma, options.s0)
         self.max_iterations = np.float32(options.max_iterations)
-        self.table: StartTable = make_start_table(bvalues * 1e-3, np.sqrt(weights), d, p, options.f_bounds)
+        n_p = 16 if options.dstar is None else 4  # of one D*: the sums are taken four columns at a time
+        self.table: StartTable = make_start_table(bvalues * 1e-3, np.sqrt(weights), d, p, bounds.f, n_p)
+        dstar = f"D* {p[0]:g}..{p[1]:g} µm²/ms" if options.dstar is None else f"D* held at {p[0]:g} µm²/ms"
         self.notes = [
-            f"bounds: f {options.f_bounds[0]:g}..{options.f_bounds[1]:g}, D {d[0]:g}..{d[1]:g}, D* {p[0]:g}..{p[1]:g} µm²/ms",
+            f"bounds: f {options.f_bounds[0]:g}..{options.f_bounds[1]:g}, D {d[0]:g}..{d[1]:g}, {dstar}",
             "S0: fitted" if options.s0 is None else f"S0: known, {options.s0:g}",
         ]
 
@@ -211,5 +220,5 @@ class Fitter(fitter.Fitter):
 
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs | None = None) -> Fitter:
     """Check the protocol and build the table of starting points."""
-    require_distinct(voxels.bvalues, 3 if options.s0 else 4, "nlls")
+    require_distinct(voxels.bvalues, 4 - (options.s0 is not None) - (options.dstar is not None), "nlls")
     return Fitter(np.asarray(voxels.bvalues), voxels.weights, options, launch)

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from ivimsc.compiling import JIT, LANE_JIT
 from ivimsc.numerics.lanes import LANES
 from ivimsc.numerics.scaling import load_scaled
+from ivimsc.numerics.starting import NO_PEAKS, PEAK_LANES, Peaks, find_peaks, insert_peak, products
 
 __all__ = [
+    "NO_PEAKS",
     "STARTS",
     "Peaks",
     "StartTable",
@@ -79,21 +81,6 @@ class Starts(NamedTuple):
 
     d: NDArray[np.float32]  # D [µm²/ms]
     p: NDArray[np.float32]  # D* [µm²/ms], 0 where there is no such start
-
-
-class Peaks(NamedTuple):
-    """The two highest local maxima along D* that were seen so far, the higher one first."""
-
-    gain1: np.float32  # the Σ y² that it explains, -1 where there is none
-    gain2: np.float32
-    d1: np.float32
-    p1: np.float32
-    d2: np.float32
-    p2: np.float32
-
-
-NO_PEAKS = Peaks(-ONE, -ONE, ZERO, ZERO, ZERO, ZERO)
-PEAK_LANES = np.dtype([(name, np.float32, (LANES,)) for name in Peaks._fields])
 
 
 def make_start_table(b, root, d_bounds, p_bounds, f_bounds, n_p: int = 16) -> StartTable:
@@ -164,24 +151,6 @@ def pair_at(pairs, k, j):
 
 
 @njit(**LANE_JIT)
-def _products(w, columns, sums):
-    """Sums (column, lane) = Σ_b columns[column, b] · signal[b, lane], four columns at a time."""
-    for group in range(len(columns) // 4):
-        row = sums[group]
-        for l in range(4 * L):
-            row[l] = ZERO
-        for i in range(len(w)):
-            y = w[i]
-            c0, c1 = columns[4 * group, i], columns[4 * group + 1, i]
-            c2, c3 = columns[4 * group + 2, i], columns[4 * group + 3, i]
-            for l in range(L):
-                row[l] += c0 * y[l]
-                row[L + l] += c1 * y[l]
-                row[2 * L + l] += c2 * y[l]
-                row[3 * L + l] += c3 * y[l]
-
-
-@njit(**LANE_JIT)
 def explained(s1, s2, y2, node, p_inverse, pair, f_low, f_high):
     """What one pair (D, D*) explains of a signal.
 
@@ -246,34 +215,6 @@ def _profile(table, box, sums1, sums2, sums3, gain, partner):
                 top[l] = max(best, top[l])
 
 
-@njit(**LANE_JIT)
-def insert_peak(peaks, before, here, after, d, p):
-    """`Peaks` with the point (d, p) put in, where its gain `here` is a local maximum."""
-    gain = here if (here >= before) & (here > after) else -ONE
-    first, second = gain > peaks.gain1, gain > peaks.gain2
-    gain2 = peaks.gain1 if first else max(gain, peaks.gain2)
-    d2 = peaks.d1 if first else (d if second else peaks.d2)
-    p2 = peaks.p1 if first else (p if second else peaks.p2)
-    return Peaks(max(gain, peaks.gain1), gain2, d if first else peaks.d1, p if first else peaks.p1, d2, p2)
-
-
-@njit(**LANE_JIT)
-def _peaks(p, gain, partner, lanes):
-    """The `Peaks` of `gain` along D* in all lanes; lanes (1,) of PEAK_LANES."""
-    t = lanes[0]
-    gain1, gain2, d1, p1, d2, p2 = t.gain1, t.gain2, t.d1, t.p1, t.d2, t.p2
-    for l in range(L):
-        gain1[l], gain2[l], d1[l], p1[l], d2[l], p2[l] = NO_PEAKS
-    for k in range(1, len(p) + 1):
-        p_here = p[k - 1]
-        before, here, after, d_here = gain[k - 1], gain[k], gain[k + 1], partner[k]
-        for l in range(L):
-            peaks = Peaks(gain1[l], gain2[l], d1[l], p1[l], d2[l], p2[l])
-            gain1[l], gain2[l], d1[l], p1[l], d2[l], p2[l] = insert_peak(
-                peaks, before[l], here[l], after[l], d_here[l], p_here
-            )
-
-
 @njit(**JIT)
 def find_starts(signals, scale, table, problem, starts):
     """Find up to two `Starts` for each of the signals (voxel, b), whose scale (voxel,) is 0 where they are bad."""
@@ -290,12 +231,12 @@ def find_starts(signals, scale, table, problem, starts):
         for lane in range(L):
             v = first + min(lane, size - 1)
             load_scaled(w, lane, signals, v, scale[v], problem.root)
-        _products(w, table.q1, sums1)
-        _products(w, table.q2, sums2)
-        _products(w, table.e2, sums3)
+        products(w, table.q1, sums1)
+        products(w, table.q2, sums2)
+        products(w, table.e2, sums3)
         pairs1, pairs2 = sums1.reshape(n_d // 2, 2 * L), sums2.reshape(n_d // 2, 2 * L)
         _profile(table, box, pairs1, pairs2, sums3.reshape(n_p, L), gain, partner)
-        _peaks(table.p, gain, partner, lanes)
+        find_peaks(table.p, gain, partner, lanes)
         for lane in range(size):
             v = first + lane
             starts.d[v, 0], starts.p[v, 0] = min(max(t.d1[lane], box.d_low), box.d_high), t.p1[lane]

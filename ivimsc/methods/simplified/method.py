@@ -85,6 +85,7 @@ class Result(NamedTuple):
     f: NDArray[np.float32]
     D: NDArray[np.float32]
     rmse: NDArray[np.float32]
+    spread: NDArray[np.float32]
     fstd: NDArray[np.float32]
     dstd: NDArray[np.float32]
     outcome: NDArray[np.uint8]
@@ -94,7 +95,9 @@ class Result(NamedTuple):
 def _leave(v, l, signals, scale, setting, t, result):
     """Write the results of lane `l` as voxel `v`, whose signals (b,), b = 0 first, were divided by `scale` (0: bad)."""
     if scale == 0:
-        result.S0[v] = result.f[v] = result.D[v] = result.rmse[v] = result.fstd[v] = result.dstd[v] = np.nan
+        result.S0[v] = result.f[v] = result.D[v] = result.rmse[v] = result.spread[v] = result.fstd[v] = result.dstd[
+            v
+        ] = np.nan
         result.outcome[v] = BAD_SIGNAL
         return
     n, d, a = len(setting.b), t.d[l], np.float64(t.a[l])
@@ -110,6 +113,7 @@ def _leave(v, l, signals, scale, setting, t, result):
     d_error *= 1e-3 * noise
     result.S0[v], result.f[v], result.D[v] = signals[0], f, d * 1e-3
     result.rmse[v] = math.sqrt(t.plain[l] / (n + 1)) * scale
+    result.spread[v] = math.sqrt(t.squares[l] / (n + 1)) * scale
     result.fstd[v] = f_error if math.isfinite(f_error) else np.nan
     result.dstd[v] = d_error if math.isfinite(d_error) else np.nan
     at_bound = d <= setting.low or d >= setting.high or f <= setting.f_low or f >= setting.f_high
@@ -159,9 +163,9 @@ class Fitter(fitter.Fitter):
     def fit(self, signals: Any, first: int = 0, s0: NDArray[np.float32] | None = None) -> Estimates:
         """Fit some voxels: see `Fitter.fit`; nothing here is random, so `first` is not used, nor is `s0`."""
         n = len(signals)
-        result = Result(*(np.empty(n, np.float32) for _ in range(6)), np.empty(n, np.uint8))
+        result = Result(*(np.empty(n, np.float32) for _ in range(7)), np.empty(n, np.uint8))
         run_blocks(self.launch, _kernel, n, signals, self.setting, result)
-        return Estimates(result.S0, result.f, result.D, None, result.rmse, result.outcome, result.fstd, result.dstd)
+        return Estimates(**result._asdict(), Dstar=None)
 
 
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs | None = None) -> Fitter:

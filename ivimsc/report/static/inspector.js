@@ -42,10 +42,14 @@ class Inspector {
 
   // The curve of a fit at some b-values; its own model.
   curve(column, voxel, bvalues) {
-    const [s0, f, d, dstar] = ["s0", "f", "d", "dstar"].map((key) => this.value(key, column, voxel));
+    const keys = ["s0", "f", "d", "dstar", "k", "f2", "dstar2"];
+    const [s0, f, d, dstar, k = 0, f2 = 0, dstar2 = 0] = keys.map((key) => this.value(key, column, voxel));
     if (column.mono || f === undefined) return bvalues.map((b) => s0 * Math.exp(-b * d));
     const part = (share, rate, b) => (share === 0 ? 0 : share * Math.exp(-b * rate)); // an empty part has no rate
-    return bvalues.map((b) => s0 * (part(1 - f, d, b) + part(f, dstar, b)));
+    if (dstar === undefined) return bvalues.map((b) => (b > 0 ? s0 * part(1 - f, d, b) : s0)); // simplified
+    const turn = k > 0 && d > 0 ? 3 / (d * k) : Infinity; // where the exponent of the kurtosis would turn up
+    const bent = (b) => (k ? Math.exp((Math.min(b, turn) * d) ** 2 * k / 6 + Math.max(b - turn, 0) * d) : 1);
+    return bvalues.map((b) => s0 * (part(1 - f - f2, d, b) * bent(b) + part(f, dstar, b) + part(f2, dstar2, b)));
   }
 
   measured(voxel) {

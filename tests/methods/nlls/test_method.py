@@ -159,3 +159,31 @@ def test_95_percent_intervals_hold_95_percent_with_noise_from_the_residuals(bval
     e = run_method("nlls", signals, bvalues)
     for value, error, truth in ((e.f, e.fstd, 0.3), (e.D, e.dstd, 1e-3), (e.Dstar, e.dstarstd, 50e-3)):
         assert 0.93 < np.mean(np.abs(value - truth) <= 1.96 * error) < 0.97
+
+
+def test_dstar_that_is_held_fixed_is_kept_and_leaves_three_unknowns():
+    """Against scipy with D* known; the errors against the scatter of 3,000 draws, which is known to 1.3 %."""
+    from scipy.optimize import curve_fit
+
+    b = np.array([0, 30, 200, 400, 700.0])
+    random, clean = np.random.default_rng(2), equation1(1.0, 0.15, 1.1e-3, 0.07, np.array([0, 30, 200, 400, 700.0]))
+    y = (clean + random.normal(0, 0.01, (3000, 5))).astype(np.float32)
+    e = run_method("nlls", y, b, dstar=0.07, sigma=0.01)
+    assert np.all(e.Dstar == np.float32(0.07)) and e.dstarstd is None
+    for v in range(20):
+        best, _ = curve_fit(lambda b, S0, f, D: equation1(S0, f, D, 0.07, b), b, y[v].astype(float), (1, 0.1, 1e-3))
+        assert e.f[v] == pytest.approx(best[1], abs=2e-5) and e.D[v] == pytest.approx(best[2], rel=2e-4)
+    assert np.mean(e.fstd) == pytest.approx(np.std(e.f), rel=0.05)
+    assert np.mean(e.dstd) == pytest.approx(np.std(e.D), rel=0.05)
+    assert np.mean(e.outcome == Outcome.CONVERGED) > 0.98
+    three = run_method("nlls", y[:, [0, 2, 4]], b[[0, 2, 4]], dstar=0.07)
+    assert np.isfinite(three.f).all() and np.isnan(three.fstd).all()  # no degree of freedom is left
+
+
+@pytest.mark.parametrize(
+    ("dstar", "says"), [(70.0, "option dstar: found 70, expected a D* in mm²/s"), (0.0, "found 0")]
+)
+def test_a_fixed_dstar_out_of_range_is_told_in_one_line(dstar, says):
+    with pytest.raises(InputError) as error:
+        run_method("nlls", np.ones((1, 10)), TEN, dstar=dstar)
+    assert says in str(error.value) and "\n" not in str(error.value)

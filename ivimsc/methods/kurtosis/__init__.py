@@ -1,0 +1,1 @@
+"""Two pools, the tissue with kurtosis: least squares (`method`)."""

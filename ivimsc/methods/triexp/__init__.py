@@ -1,0 +1,1 @@
+"""Three pools: least squares (`method`)."""
