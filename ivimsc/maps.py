@@ -116,13 +116,6 @@ class _InMemory:
         return len(self.index)
 
     def places(self, run: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        for start in range(0, len(self.index), run):
-            yield start, np.ravel_multi_index(tuple(self.index[start : start + run].T), self.geometry.shape, order="F")
-
-    def dtype_of(self, key: str) -> np.dtype:
-        return np.dtype(np.uint8 if self._volumes[key].dtype == np.uint8 else np.float32)
-
-    def places(self, run: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """As those of a store (`Store.places`)."""
         for start in range(0, len(self.index), run):
             here = tuple(self.index[start : start + run].T)
