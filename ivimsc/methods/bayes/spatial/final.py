@@ -146,7 +146,7 @@ def spatial_kernel(start, stop, first, signals, scale, problem, hood, beliefs, c
         found[rows.S0] = 1.0
         begin = local_rounds(y, number, noise, mine, scratch, found, target, below)
         if not (found[rows.ESS] >= limits.least and top(scratch.local.terms.log_w)[0] > OUTSIDE):  # the belief misled
-            sampled = NoiseModel(noise.b, noise.s0, noise.sigma, False)
+            sampled = NoiseModel(noise.b, noise.root, noise.s0, noise.sigma, False)
             first_look(y, sampled, mine, scratch, found, target, below)
             begin = local_rounds(y, number, noise, mine, scratch, found, target, below)
         climb(y, noise, mine, begin, scratch, found)
