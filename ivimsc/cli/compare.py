@@ -88,7 +88,5 @@ def _evidence(rows) -> None:
     """The table of one tissue: medians over its voxels, and the share of them that supports each model."""
     from ivimsc.cli.show import show_table
 
-    title = (
-        f"evidence, {rows[0].tissue}, {rows[0].voxels:,} voxels (medians; shares refused by chi-square, and supporting)"
-    )
+    title = f"evidence, {rows[0].tissue}, {rows[0].voxels:,} voxels: medians and shares"
     show_table(title, EVIDENCE, [[getattr(row, column) if row.parameters or column != "parameters" else "" for column in EVIDENCE] for row in rows], left=2)  # fmt: skip

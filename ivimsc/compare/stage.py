@@ -24,6 +24,7 @@ from ivimsc.compare.table import (
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.outcome import Outcome
+from ivimsc.physics.models import MODELS
 from ivimsc.physics.parameters import MORE_PARAMETERS, PARAMETERS, Parameter
 from ivimsc.physics.protocol import select_bvalues
 from ivimsc.store import EstimateStore, VoxelStore, name_fits
@@ -99,7 +100,8 @@ def compare(
     if not voxels.has_truth:
         notes.append("no truth in this store: " + ("agreement between the methods" if len(named) > 1 else "what the method found"))  # fmt: skip
     elif bound and model != "biexp":
-        notes.append(f"no smallest possible error for the model {model}: the Cramér-Rao bound stands beside the methods")  # fmt: skip
+        known = ": the Cramér-Rao bound stands beside the methods" if model in MODELS else ""
+        notes.append(f"no smallest possible error for the model {model}{known}")
     elif bound:
         bounds = _bounds(voxels, named, launch, seed, notes)
         notes += _what_the_bound_is(named, tissues) if bounds else []

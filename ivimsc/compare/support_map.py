@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ivimsc.compare.columns import blocks
 from ivimsc.compare.evidence import CODES, NOT_FITTED
-from ivimsc.figures import Slice, bare, mark_sides, new_figure, save
+from ivimsc.figures import Slice, mark_sides, new_figure, save
 from ivimsc.files import written_together
 from ivimsc.store import VoxelStore
 
@@ -69,7 +69,7 @@ def _draw(codes: NDArray[np.uint8], place: Slice, path: Path) -> None:
     shown = place.put(codes[place.rows], NOT_FITTED)
     axes.imshow(shown, cmap=ListedColormap(COLOURS), vmin=-0.5, vmax=len(COLOURS) - 0.5, interpolation="nearest",
                 aspect=place.aspect)  # fmt: skip
-    bare(axes)
+    axes.set(xticks=[], yticks=[])
     mark_sides(axes, place.view)
     axes.set_title(f"the model that the data support, {place.label}", fontsize=10)
     counts, fitted = np.bincount(codes, minlength=len(COLOURS)), max(int(np.sum(codes != NOT_FITTED)), 1)

@@ -56,6 +56,21 @@ REFERENCES = {
         "The differentiation of pseudo-inverses and nonlinear least squares problems whose variables separate",
         "1973", "SIAM Journal on Numerical Analysis", "10", "413-432", "10.1137/0710036",
     ),
+    "lu2012": _article(
+        "Lu Y and Jansen JFA and Mazaheri Y and Stambuk HE and Koutcher JA and Shukla-Dave A",
+        "Extension of the intravoxel incoherent motion model to non-gaussian diffusion in head and neck cancer",
+        "2012", "Journal of Magnetic Resonance Imaging", "36", "1088-1096", "10.1002/jmri.23770",
+    ),
+    "jensen2005": _article(
+        "Jensen JH and Helpern JA and Ramani A and Lu H and Kaczynski K",
+        "Diffusional kurtosis imaging: the quantification of non-Gaussian water diffusion by means of magnetic resonance imaging",
+        "2005", "Magnetic Resonance in Medicine", "53", "1432-1440", "10.1002/mrm.20508",
+    ),
+    "cercueil2015": _article(
+        "Cercueil JP and Petit JM and Nougaret S and Soyer P and Fohlen A and others",
+        "Intravoxel incoherent motion diffusion-weighted imaging in the liver: comparison of mono-, bi- and tri-exponential modelling at 3.0-T",
+        "2015", "European Radiology", "25", "1541-1550", "10.1007/s00330-014-3554-6",
+    ),
     "orton2014": _article(
         "Orton MR and Collins DJ and Koh DM and Leach MO",
         "Improved intravoxel incoherent motion analysis of diffusion weighted imaging by data driven Bayesian modeling",
@@ -91,8 +106,11 @@ REFERENCES = {
 
 CITED_BY = {
     "adc": ("stejskal1965",),
+    "simplified": ("lebihan1988",),
     "segmented": ("lebihan1988",),
     "nlls": ("lebihan1988", "golub1973"),
+    "kurtosis": ("lu2012", "jensen2005"),
+    "triexp": ("cercueil2015",),
     "bayes": ("lebihan1988", "orton2014"),
     "ista": ("lebihan1988", "lawson1974"),
     "scdnn": ("lebihan1988", "gregor2010"),

@@ -125,3 +125,35 @@ class TestChi2:
             (path,) = [path for path in done.maps if "_param-chi2_" in path.name]
             about = path.with_name(path.name.replace(".nii.gz", ".json")).read_text()
             assert path.is_file() and "reduced chi-square" in about
+
+
+BEYOND = {"kurtosis": ({}, 5), "triexp": ({}, 6), "simplified": ({}, 3), "nlls": ({"dstar": 0.05}, 3)}
+MANY = np.array([0, 10, 20, 40, 80, 120, 200, 400, 600, 800, 1000.0])
+
+
+@pytest.mark.parametrize("method", BEYOND)
+def test_models_beyond_two_exponentials_are_judged_by_their_own_curve(method):
+    """chi2 over n less the parameters of the model, and 8 where it is beyond the limit: no second look by nlls."""
+    options, unknowns = BEYOND[method]
+    images = np.arange(len(MANY)) % 3 + 1
+    y = equation1(1, 0.2, 1e-3, 50e-3, MANY) + np.random.default_rng(4).normal(0, 0.01, (60, len(MANY))) / np.sqrt(
+        images
+    )
+    y[:20, 8] += 0.15  # no model explains it
+    e = ivimsc.fit_signals(np.repeat(y, images, axis=1), np.repeat(MANY, images), method, sigma=0.01, **options)
+    S0, f, D = (np.asarray(values, float)[:, None] for values in (e.S0, e.f, e.D))
+    tissue = np.exp(-MANY * D)
+    if method == "simplified":
+        used = (MANY == 0) | (MANY >= 200)
+        model = np.where(MANY == 0, S0, S0 * (1 - f) * tissue)
+    else:
+        used = MANY >= 0
+        Dstar = np.asarray(e.Dstar, float)[:, None]
+        bent = np.exp((MANY * D) ** 2 * e.K[:, None] / 6) if method == "kurtosis" else 1
+        fast = 0 if method != "triexp" else np.nan_to_num(e.f2[:, None] * np.exp(-MANY * e.Dstar2[:, None]))
+        rest = 1 - f - (e.f2[:, None] if method == "triexp" else 0)
+        model = S0 * (rest * tissue * bent + f * np.exp(-MANY * Dstar) + fast)
+    total = np.sum((images * (y - model) ** 2)[:, used], axis=1) / 0.01**2
+    np.testing.assert_allclose(e.chi2, total / (used.sum() - unknowns), rtol=5e-3)  # estimates are float32
+    np.testing.assert_array_equal(e.outcome == Outcome.MISFIT, total > chi2.isf(1e-4, used.sum()))
+    assert np.all(e.outcome[:20] == Outcome.MISFIT) and not np.any(e.outcome[20:] == Outcome.MISFIT)
