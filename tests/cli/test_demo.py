@@ -34,7 +34,7 @@ def test_everything_is_there_and_said(shown):
         "placenta_errors.csv",
     }
     assert expected <= set(files(out))
-    assert len([name for name in files(out) if name.endswith("_dwimap.nii.gz")]) == 24
+    assert len([name for name in files(out) if name.endswith("_dwimap.nii.gz")]) == 27
     for word in (
         "placenta core",
         "constant guess",

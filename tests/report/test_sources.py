@@ -42,7 +42,7 @@ def test_a_fit_of_other_signals_is_refused(made, repeated_series, tmp_path):
 
 
 def test_the_same_method_twice_gets_two_names(made, tmp_path):
-    other = write_fit(tmp_path / "other_nlls.h5", made.voxels, "nlls", made.fits["ista"])
+    other = write_fit(tmp_path / "other_nlls.h5", made.voxels, "nlls", made.fits["nlls"])
     with opened_sources(made.store, [made.paths[0], other, made.paths[1]]) as sources:
         assert [fit.name for fit in sources.fits] == ["nlls 1", "nlls 2", "adc"]
         assert [fit.mono for fit in sources.fits] == [False, False, True]
