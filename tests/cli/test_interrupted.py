@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import TEN, as_voxels, phantom
 
-KILLS = 20
+KILLS = 12
 VOXELS = 60_000
 
 
@@ -92,15 +92,21 @@ def test_kill_9_at_any_moment_loses_nothing(store, tmp_path):
             target.unlink()
             part.unlink(missing_ok=True)  # the kill fell between the rename and the end
             part.with_name(part.name + ".journal").unlink(missing_ok=True)
-    assert resumed >= 5
+    assert resumed >= 3
     subprocess.run(command(store, out, "--resume"), check=True, capture_output=True)
     assert datasets(target) == truth
     assert [p.name for p in out.iterdir()] == ["voxels_nlls.h5"]
 
 
+def hear_signals():
+    """What a process in the background was told to ignore (`nohup`, `&`) would be ignored by its children too."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def interrupted(store, out):
     """Interrupt a fit after its first chunk: the exit code, and what it wrote on stderr after that."""
-    process = subprocess.Popen(command(store, out), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(store, out), stderr=subprocess.PIPE, text=True, preexec_fn=hear_signals)
     for line in process.stderr:
         if line.startswith("fit nlls") and not line.startswith("fit nlls: 0 "):
             process.send_signal(signal.SIGINT)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_interrupted import command, store  # noqa: F401, the store that fits are interrupted on
+from tests.cli.test_interrupted import command, hear_signals, store  # noqa: F401, the store that fits are interrupted on
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
@@ -17,6 +17,7 @@ NUMBERS = [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
 
 def run(words, **more):
     env = os.environ | {"PYTHONPATH": str(ROOT)}
+    more = {"preexec_fn": hear_signals} | more
     return subprocess.Popen([str(word) for word in words], stderr=subprocess.PIPE, text=True, env=env, **more)
 
 

@@ -263,7 +263,7 @@ with PartFile.open(folder / "e.h5", PartFile.header(voxels, "nlls", {{}}), resum
 
 
 def test_kill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
-    """At least 20 kills: the target is absent or complete, the done part stays, the result has the same bytes."""
+    """At least 15 kills: the target is absent or complete, the done part stays, the result has the same bytes."""
     voxels = make_voxels(20000)
     reference = tmp_path / "reference.h5"
     with PartFile.open(reference, PartFile.header(voxels, "nlls", {})) as part:
@@ -274,7 +274,7 @@ def test_kill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
     target, chance = tmp_path / "e.h5", random.Random(1)
     kills = finished = done = runs = 0
     whole = 60.0  # seconds; replaced by what the first run takes, which nobody kills
-    while kills < 25 or not target.exists():
+    while kills < 15 or not target.exists():
         runs += 1
         assert runs < 150, "the loop does not come to an end"
         command = [sys.executable, "-c", script, tmp_path, str(runs)]
@@ -282,7 +282,7 @@ def test_kill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
         assert child.stdout.readline() == "ready\n", child.stderr.read()
         begin = time.perf_counter()
         try:
-            errors = child.communicate(timeout=60 if runs == 1 or kills >= 25 else chance.uniform(0, whole))[1]
+            errors = child.communicate(timeout=60 if runs == 1 or kills >= 15 else chance.uniform(0, whole))[1]
             assert child.returncode == 0, errors
             whole = min(whole, time.perf_counter() - begin) if runs == 1 else whole
         except subprocess.TimeoutExpired:
@@ -295,7 +295,7 @@ def test_kill_at_random_moments_loses_nothing(tmp_path: Path) -> None:
         if target.exists():
             assert contents(target) == expected
             finished, done = finished + 1, 0
-            if kills < 25:
+            if kills < 15:
                 for name in ("e.h5", "e.h5.part", "e.h5.part.journal"):
                     (tmp_path / name).unlink(missing_ok=True)
     assert finished > 1
