@@ -6,7 +6,7 @@ b-values themselves. Options of dipy's own solvers have no meaning here; they ar
 """
 
 import warnings
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ivimsc.adapters.bounds import as_options, option_names, read_bounds
 from ivimsc.errors import InputError
-from ivimsc.estimates import Estimates
+from ivimsc.estimates import FIELDS, Estimates
 from ivimsc.fit import fit_signals
 from ivimsc.simulate import simulate_signals
 
@@ -129,12 +129,8 @@ class IvimFit:
         number[self.mask] = np.arange(len(self.estimates))
         chosen = np.asarray(number[index])
         inside = chosen >= 0
-        arrays = {f.name: getattr(self.estimates, f.name) for f in fields(self.estimates)}
-        per_voxel = {
-            name: np.asarray(values)[chosen[inside]]
-            for name, values in arrays.items()
-            if isinstance(values, np.ndarray) and len(values) == len(self.estimates)
-        }
+        arrays = {one.code: getattr(self.estimates, one.code) for one in FIELDS}
+        per_voxel = {name: np.asarray(a)[chosen[inside]] for name, a in arrays.items() if a is not None}
         return IvimFit(self.model, replace(self.estimates, **per_voxel, spectrum=None), inside)
 
     @property

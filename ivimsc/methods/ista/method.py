@@ -26,7 +26,7 @@ from ivimsc import fitter
 from ivimsc.device.launch import Launch, beside, is_on_gpu, leave_gpu, on_host, run_blocks
 from ivimsc.device.verdict import evidence_of, judged
 from ivimsc.errors import InputError
-from ivimsc.estimates import Estimates, Spectrum
+from ivimsc.estimates import FIELDS, Estimates, Spectrum
 from ivimsc.methods import Inputs, VoxelSource
 from ivimsc.methods.ista.decoding import Maps, decode_codes
 from ivimsc.methods.ista.problem import Code, Endings, Penalty
@@ -240,11 +240,7 @@ class Fitter(fitter.Fitter):
 
 def _joined(parts: list[Estimates]) -> Estimates:
     """One Estimates out of those of consecutive voxels."""
-    names = [
-        f.name
-        for f in dataclasses.fields(Estimates)
-        if f.name not in ("spectrum", "notes") and getattr(parts[0], f.name) is not None
-    ]
+    names = [name for name in (*(one.code for one in FIELDS), "spread") if getattr(parts[0], name) is not None]
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     data, indices = (np.concatenate([part.spectrum[i] for part in parts]) for i in (0, 1))
     counts = np.concatenate([np.diff(part.spectrum.indptr) for part in parts])
