@@ -115,6 +115,9 @@ class _InMemory:
     def __len__(self) -> int:
         return len(self.index)
 
+    def dtype_of(self, key: str) -> np.dtype:
+        return np.dtype(np.uint8 if self._volumes[key].dtype == np.uint8 else np.float32)
+
     def places(self, run: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """As those of a store (`Store.places`)."""
         for start in range(0, len(self.index), run):
