@@ -42,7 +42,7 @@ def test_maps_refuse(ivimsc, refused, series, packed):
     refused("maps", estimates, "--out", series / "mask.nii.gz", says=["mask.nii.gz", "expected a folder"])
     refused("fit", estimates, "--out", series / "out2", says=["scan_nlls.h5", "ivimsc-voxels"])
     assert ivimsc("maps", estimates, "--out", series / "out", "--force") == 0
-    assert len(ivimsc.out.split()) == 9
+    assert len(ivimsc.out.split()) == 10
 
 
 def test_a_mask_without_voxels_is_refused(refused, series):

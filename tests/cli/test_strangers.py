@@ -4,7 +4,6 @@ import csv
 import json
 import os
 
-import h5py
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from ivimsc.errors import InputError
 from ivimsc.simulate import simulate_phantom, write_nifti
 from ivimsc.store import VoxelStore, write_voxels
 from tests.conftest import TEN
+from tests.store.makers import changed_store
 
 HOSTILE = "\x1b]0;owned\x07[/red]=1+1\n\u202efake"
 
@@ -23,7 +23,7 @@ def stores(tmp_path_factory):
     folder = tmp_path_factory.mktemp("strangers")
     voxels = simulate_phantom("placenta", TEN, shape=(16, 16, 2))
     write_voxels(folder / "v.h5", voxels)
-    with h5py.File(folder / "v.h5", "r+") as file:
+    with changed_store(folder / "v.h5") as file:
         names = json.loads(file.attrs["tissue_names"])
         file.attrs["tissue_names"] = json.dumps(
             dict.fromkeys(names, "") | {code: f"={code}{HOSTILE}" for code in names}
@@ -55,7 +55,7 @@ def test_compare_prints_and_writes_them_harmless(stores, ivimsc, tmp_path):
 @pytest.mark.parametrize("method", ["../../escaped", "/tmp/escaped", "a/b", "..", "", "a\nb"])
 def test_a_method_does_not_lead_out_of_the_folder(stores, ivimsc, tmp_path, method):
     (tmp_path / "e.h5").write_bytes((stores / "v_adc.h5").read_bytes())
-    with h5py.File(tmp_path / "e.h5", "r+") as file:
+    with changed_store(tmp_path / "e.h5") as file:
         file.attrs["method"] = method
     (tmp_path / "deep" / "er").mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
@@ -67,7 +67,7 @@ def test_a_method_does_not_lead_out_of_the_folder(stores, ivimsc, tmp_path, meth
 @pytest.mark.parametrize("phantom", ["../escaped", "a/b", None, 3])
 def test_a_phantom_does_not_lead_out_of_the_folder(stores, tmp_path, phantom):
     (tmp_path / "v.h5").write_bytes((stores / "v.h5").read_bytes())
-    with h5py.File(tmp_path / "v.h5", "r+") as file:
+    with changed_store(tmp_path / "v.h5") as file:
         file.attrs["attrs"] = json.dumps(json.loads(file.attrs["attrs"]) | {"phantom": phantom})
     with VoxelStore(tmp_path / "v.h5") as store, pytest.raises(InputError, match=r"v\.h5: found the phantom "):
         write_nifti(store, tmp_path / "out")
@@ -76,7 +76,7 @@ def test_a_phantom_does_not_lead_out_of_the_folder(stores, tmp_path, phantom):
 
 def test_sidecars_are_strict_json(stores, ivimsc, tmp_path):
     (tmp_path / "e.h5").write_bytes((stores / "v_adc.h5").read_bytes())
-    with h5py.File(tmp_path / "e.h5", "r+") as file:
+    with changed_store(tmp_path / "e.h5") as file:
         file.attrs["options"] = '{"low": NaN, "high": [Infinity, 1.5], "\\udcff": "\\ud800"}'
         file.attrs["bvalues"] = np.where(TEN == 500, np.inf, file.attrs["bvalues"])
 
@@ -85,7 +85,7 @@ def test_sidecars_are_strict_json(stores, ivimsc, tmp_path):
 
     code = ivimsc("maps", tmp_path / "e.h5", "--out", tmp_path / "out")
     if code == 2:  # such b-values may be refused before anything is written
-        assert "bvalues" in ivimsc.error and not (tmp_path / "out").exists()
+        assert "b-values" in ivimsc.error and not (tmp_path / "out").exists()
         return
     assert code == 0
     for path in (tmp_path / "out").glob("*.json"):
