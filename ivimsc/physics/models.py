@@ -148,13 +148,15 @@ def mixture_signals(truth: Mapping[str, ArrayLike], bvalues: ArrayLike) -> NDArr
 
     Parameters
     ----------
-    truth : key -> (voxel,): s0 and d, and what the models have besides; a key that is missing and a NaN count as 0
+    truth : key -> (voxel,): s0 and d, and what the models have besides: there a key that is missing and a NaN mean that the
+        voxel has no such part. A NaN of s0 or d makes its signals NaN
     bvalues : (b,) in s/mm²
     """
     zero = np.zeros(len(truth["d"]))
-    S0, f, D, Dstar, K, f2, Dstar2 = (
+    S0, D = (np.asarray(truth[key], np.float64)[:, None] for key in ("s0", "d"))
+    f, Dstar, K, f2, Dstar2 = (
         np.nan_to_num(np.asarray(truth.get(key, zero), np.float64))[:, None]
-        for key in ("s0", "f", "d", "dstar", "k", "f2", "dstar2")
+        for key in ("f", "dstar", "k", "f2", "dstar2")
     )
     b = np.asarray(bvalues, np.float64)
     tissue = _kurtosis(np.ones_like(S0), np.zeros_like(f), D, Dstar, K, b)[0]
