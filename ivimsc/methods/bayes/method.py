@@ -31,7 +31,7 @@ from ivimsc.methods.bayes.draws import SHIFTS, empirical_draws, make_proposal, p
 from ivimsc.methods.bayes.fixed_priors import bounds_of
 from ivimsc.methods.bayes.likelihood import NoiseModel, root_of
 from ivimsc.methods.bayes.posterior import posteriors
-from ivimsc.methods.bayes.prior_and_noise import learn, read_sample
+from ivimsc.methods.bayes.prior_and_noise import learn, points_of, read_sample
 from ivimsc.methods.bayes.problem import Problem, sampling
 from ivimsc.methods.bayes.spatial.fitter import SpatialFitter
 from ivimsc.methods.bayes.spatial.neighbourhood import places_of
@@ -46,7 +46,8 @@ SOURCE = "Orton et al., Magn. Reson. Med. 71:411 (2014) for the shrinkage prior;
 PRIORS = ("population", "spatial", "shrinkage", "uniform", "reciprocal", "lognormal")
 LIKELIHOODS = ("auto", "gaussian", "rician")
 ROUNDS = 6  # most local rounds
-DRAWS = 4096  # of the prior, shared by all voxels
+DRAWS = 2048  # of the prior, shared by all voxels
+SPATIAL_POINTS = 512  # local draws per round where they begin at what the neighbours say
 EMPIRICAL = 65536  # most draws taken from a store's truth
 FEWEST = 256  # fewest voxels with truth that a prior is taken from
 FEW, SOON = 64, 2048  # up to so many voxels, their points may begin at fewer places, which are made in less time
@@ -81,9 +82,11 @@ class Options:
     )
     components: int = field(default=1, metadata={"help": "shrinkage: number of Gaussians (tissues)"})
     draws: int | None = field(
-        default=None, metadata={"help": "shared draws (none: 4096, or the store's truth up to 65536)"}
+        default=None, metadata={"help": "shared draws (none: 2048, or the store's truth up to 65536)"}
     )
-    points: int = field(default=2048, metadata={"help": "local draws per round"})
+    points: int | None = field(
+        default=None, metadata={"help": "local draws per round (none: 1024; 2048 for Rician noise)"}
+    )
     seed: int = field(default=0, metadata={"help": "shifts the low-discrepancy points"})
 
     def __post_init__(self) -> None:
@@ -95,7 +98,7 @@ class Options:
         self._check_medians()
         _expect(1 <= self.components <= 16, "components", self.components, "1 to 16")
         _expect(self.draws is None or 256 <= self.draws <= 2**20, "draws", self.draws, "256 to 1048576")
-        _expect(256 <= self.points <= 2**16, "points", self.points, "256 to 65536")
+        _expect(self.points is None or 256 <= self.points <= 2**16, "points", self.points, "256 to 65536")
         _expect(self.seed >= 0, "seed", self.seed, "a number >= 0")
 
     def _check_sigma(self) -> None:
@@ -210,7 +213,8 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
     else:
         draws = empirical_draws(noise, theta, options.seed)
     shifts = SHIFTS if len(voxels) > FEW else SOON
-    proposal = make_proposal(options.points, options.seed + 1, shifts)
+    points = points_of(options, rician)
+    proposal = make_proposal(points, options.seed + 1, shifts)
     problem = Problem(
         noise,
         prior,
@@ -222,8 +226,8 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
         field = learn_field(voxels, noise, prior, options.seed, launch)
         notes += field.notes
         if field.coupling.alone < 1:  # else the fit is voxelwise, to the byte
-            fewer = make_proposal(options.points // 4, options.seed + 1, shifts)  # they begin where they are wanted
-            problem = problem._replace(proposal=fewer)
+            few = make_proposal(min(points, SPATIAL_POINTS), options.seed + 1, shifts)
+            problem = problem._replace(proposal=few)
             return SpatialFitter(problem, field, launch, [*notes, *_notes_on_s0(voxels.bvalues, options)], weights)
     fitter = Fitter(problem, launch, [*notes, *_notes_on_s0(voxels.bvalues, options)], weights)
     if sigma > 0 and not isinstance(options.sigma, str):

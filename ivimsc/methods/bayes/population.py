@@ -5,6 +5,7 @@ likelihood to the density of the points. The likelihood of the population is the
 for any mixture, and a quasi-Newton search (L-BFGS) finds the likeliest. Expectation and maximisation would stop long before:
 where one voxel tells little, such as D* of the brain, it takes thousands of steps. Points of one voxel are not those of
 another, so that no component can shrink onto a few shared draws.
+Components that earn less of the likelihood than their free numbers are taken out or made one before the next search.
 A sum over few points favours the mixture that they were made for. So the points are made anew under the mixture found, and
 there are more of them, for a second search.
 
@@ -24,7 +25,18 @@ from ivimsc.compiling import SUM_JIT
 from ivimsc.device.launch import Launch, run_blocks
 from ivimsc.methods.bayes.draws import make_proposal, prior_draws
 from ivimsc.methods.bayes.likelihood import NoiseModel
-from ivimsc.methods.bayes.mixture import BROAD, MOMENTS, TISSUE, WORTH, Chart, Mixture, chart, log_penalty, shares
+from ivimsc.methods.bayes.mixture import (
+    BROAD,
+    MOMENTS,
+    TISSUE,
+    WORTH,
+    Chart,
+    Mixture,
+    chart,
+    fewer,
+    log_penalty,
+    shares,
+)
 from ivimsc.methods.bayes.posterior import Kept, kept_points_kernel
 from ivimsc.methods.bayes.priors import Prior, gaussian_prior
 from ivimsc.methods.bayes.problem import Problem, Sampling
@@ -37,6 +49,9 @@ ZERO, ONE = np.float32(0), np.float32(1)
 BLOCK = 64  # voxels whose sums are made together: fixed, so that threads cannot change the order of a sum
 COMPONENTS = 20
 LEAST = 2e-3  # share of a component that goes on to the second search
+EARNS = 10.0  # of the log-likelihood that a component must be worth: its free numbers (Akaike)
+PAIRS = 4  # of components that may be one
+ENOUGH, SOME_POINTS = 2048, 128  # voxels, and points of each, that tell what a component earns
 DRAWS, POINTS = 2048, 512  # shared draws; points of a local round
 WIDER, SHIFTS = np.float32(1.15), 8192  # the kept points lie wider than the posterior; places where they may begin
 TARGET, TEMPERED, ROUNDS = np.float32(150), np.float32(50), 4  # of the local rounds, as in `problem.Sampling`
@@ -214,6 +229,22 @@ def _without_small(mixture: Mixture) -> Mixture:
     return Mixture(shares(weights), means, covariances)
 
 
+def _simpler(kept: Kept, mixture: Mixture, launch: Launch) -> Mixture:
+    """The mixture with fewer components, as long as each that goes costs less of the log-likelihood than `EARNS`.
+
+    Some of the voxels, and some of their points, are enough to tell.
+    """
+    every = max(len(kept.t) // ENOUGH, 1)
+    some = Kept(*(np.ascontiguousarray(a[::every, ..., :SOME_POINTS]) for a in kept))
+    value = _sums(some, mixture, launch)[1]
+    while trials := [(_sums(some, trial, launch)[1], trial) for trial in fewer(mixture, PAIRS)]:
+        new, trial = max(trials, key=lambda pair: pair[0])
+        if (value - new) * every > EARNS:
+            break
+        mixture, value = trial, new
+    return mixture
+
+
 def variance_left(
     signals: NDArray[np.float32], noise: NoiseModel, broad: Mixture, bounds: NDArray, launch: Launch
 ) -> float:
@@ -240,7 +271,7 @@ def learn_population(signals: NDArray[np.float32], noise: NoiseModel, broad: Mix
     found = Population(broad, 0, False)
     for k, (number, tolerance, near) in enumerate(SEARCHES):
         kept = _keep_points(noise, signals, mixture_prior(found.mixture, bounds), number, seed + k, launch)
-        first = _without_small(found.mixture) if k else _first_mixture(kept, broad, seed)
+        first = _simpler(kept, _without_small(found.mixture), launch) if k else _first_mixture(kept, broad, seed)
         more = _search(kept, chart(first, broad, len(kept.t), near), tolerance, launch)
         found = more._replace(steps=found.steps + more.steps)
     return found

@@ -33,8 +33,9 @@ from ivimsc.voxels import sample_signals
 if TYPE_CHECKING:
     from ivimsc.methods.bayes.method import Options
 
-__all__ = ["Learnt", "learn", "read_sample"]
+__all__ = ["Learnt", "learn", "points_of", "read_sample"]
 
+POINTS = 1024  # local draws per round
 DRAWS, ROUNDS = 4096, 3  # for the first estimate of the noise level: shared draws, and most local rounds
 FEWEST_VOXELS, FEWEST_B = 30, 5  # that tell a noise level
 NEAR_NOISE = 3.0  # noise SDs: a signal below them is of the noise floor
@@ -43,6 +44,11 @@ UNTOLD = (
 )
 POPULATION = ("population", "spatial")  # priors that begin with the population
 LEAST_SIGMA = 1e-5  # of the largest signal: below it float32 tells no noise
+
+
+def points_of(options: "Options", rician: bool) -> int:
+    """Local draws per round; Rician noise has S0 drawn too, and wants more of them."""
+    return options.points or POINTS * (2 if rician else 1)
 
 
 class Learnt(NamedTuple):
@@ -190,7 +196,10 @@ def _largest(mixture: Mixture) -> Mixture:
 def _first_sigma(sample: Sample, prior: Prior, options: "Options", launch: Launch) -> float:
     """Noise from the residuals at the best points found with σ integrated out: a start, and at high SNR the answer."""
     noise = NoiseModel(sample.b, sample.root, np.float32(sample.s0), np.float32(0), False)
-    draws, proposal = prior_draws(noise, prior, DRAWS, options.seed), make_proposal(options.points, options.seed + 1)
+    draws, proposal = (
+        prior_draws(noise, prior, DRAWS, options.seed),
+        make_proposal(points_of(options, False), options.seed + 1),
+    )
     problem = Problem(noise, prior, draws, proposal, sampling(ROUNDS, options.seed))
     best = posteriors(problem, sample.signals, launch).values
     theta = best[[rows.F_MAX, rows.D_MAX, rows.DSTAR_MAX]] * np.float32([[1], [1e3], [1e3]])

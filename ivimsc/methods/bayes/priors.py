@@ -28,6 +28,7 @@ __all__ = ["GEOMETRIC", "LINEAR", "LOG", "Prior", "box_prior", "draw", "gaussian
 
 LINEAR, GEOMETRIC, LOG = 0, 1, 2
 ZERO, HALF, ONE, TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
+SMALL = np.float32(1e-30)
 EXCLUDED = np.float32(-1e30)  # log density outside the limits; finite, so that differences stay numbers
 
 
@@ -160,24 +161,33 @@ def _logistic(x, out):
 
 
 @njit(**LANE_JIT)
-def _log_gaussians(prior, t, high, out, add):
-    """The largest log density of the components at t (3, n) into out; or add to out exp(log density - high) of each."""
+def _largest_gaussian(prior, t, out):
+    """The largest log density of the components at t (3, n), into out."""
     x, y, z = t[0], t[1], t[2]
     for c in range(len(prior.constants)):
         w, mean = prior.whiten[c], prior.means[c]
         w00, w10, w11, w20, w21, w22 = w[0, 0], w[1, 0], w[1, 1], w[2, 0], w[2, 1], w[2, 2]
         m0, m1, m2, constant = mean[0], mean[1], mean[2], prior.constants[c]
-        if add:
-            for m in range(len(out)):
-                x0, x1, x2 = x[m] - m0, y[m] - m1, z[m] - m2
-                a, b, e = w00 * x0, w10 * x0 + w11 * x1, w20 * x0 + w21 * x1 + w22 * x2
-                out[m] += exp32(constant - HALF * (a * a + b * b + e * e) - high[m])
-        else:
-            for m in range(len(out)):
-                x0, x1, x2 = x[m] - m0, y[m] - m1, z[m] - m2
-                a, b, e = w00 * x0, w10 * x0 + w11 * x1, w20 * x0 + w21 * x1 + w22 * x2
-                value = constant - HALF * (a * a + b * b + e * e)
-                out[m] = value if c == 0 else max(out[m], value)
+        for m in range(len(out)):
+            x0, x1, x2 = x[m] - m0, y[m] - m1, z[m] - m2
+            a, b, e = w00 * x0, w10 * x0 + w11 * x1, w20 * x0 + w21 * x1 + w22 * x2
+            value = constant - HALF * (a * a + b * b + e * e)
+            out[m] = value if c == 0 else max(out[m], value)
+
+
+@njit(**LANE_JIT)
+def _sum_of_gaussians(prior, t, reference, out):
+    """The density at t (3, n) over exp(reference), into out."""
+    x, y, z = t[0], t[1], t[2]
+    out[:] = ZERO
+    for c in range(len(prior.constants)):
+        w, mean = prior.whiten[c], prior.means[c]
+        w00, w10, w11, w20, w21, w22 = w[0, 0], w[1, 0], w[1, 1], w[2, 0], w[2, 1], w[2, 2]
+        m0, m1, m2, constant = mean[0], mean[1], mean[2], prior.constants[c] - reference
+        for m in range(len(out)):
+            x0, x1, x2 = x[m] - m0, y[m] - m1, z[m] - m2
+            a, b, e = w00 * x0, w10 * x0 + w11 * x1, w20 * x0 + w21 * x1 + w22 * x2
+            out[m] += exp32(constant - HALF * (a * a + b * b + e * e))
 
 
 @njit(**LANE_JIT, cache=True)
@@ -188,12 +198,20 @@ def log_prior(prior, t, scratch, out):
         for k in range(3):
             _logistic(t[k], out)
         return
-    _log_gaussians(prior, t, out, out, False)
     if len(prior.constants) > 1:
-        scratch[:] = ZERO
-        _log_gaussians(prior, t, out, scratch, True)
+        reference = prior.constants[0]
+        for c in range(1, len(prior.constants)):
+            reference = max(reference, prior.constants[c])
+        _sum_of_gaussians(prior, t, reference, out)
+        least = out[0]
         for m in range(len(out)):
-            out[m] += log32(scratch[m])
+            least = min(least, out[m])
+        if least < SMALL:  # far from all components the largest alone is told: the sum has no digits there
+            _largest_gaussian(prior, t, scratch)
+        for m in range(len(out)):
+            out[m] = reference + log32(out[m]) if out[m] >= SMALL else scratch[m]
+    else:
+        _largest_gaussian(prior, t, out)
     for k in range(3):
         row, low, high = t[k], prior.limits[k, 0], prior.limits[k, 1]
         for m in range(len(out)):

@@ -14,7 +14,7 @@ __all__ = ["Problem", "Results", "Sampling", "sampling"]
 
 NO_BOX = Box(*np.float32([-np.inf, np.inf] * 3))
 NEAR = 1e-3  # of the range: this near a bound the maximum lies at it
-TARGET, LEAST, TEMPERED, CLIMB = np.float32(400), np.float32(50), np.float32(60), 128  # see `Sampling`
+TARGET, LEAST, TEMPERED, CLIMB = np.float32(400), np.float32(50), np.float32(60), 64  # see `Sampling`
 
 
 class Sampling(NamedTuple):

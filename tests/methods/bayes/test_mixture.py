@@ -6,8 +6,8 @@ from scipy.stats import multivariate_normal, wishart
 
 from ivimsc.device.launch import Launch
 from ivimsc.methods.bayes.fixed_priors import BROAD_PRIOR
-from ivimsc.methods.bayes.mixture import BROAD, TISSUE, WORTH, Mixture, chart, log_penalty, shares
-from ivimsc.methods.bayes.population import _search, _sums
+from ivimsc.methods.bayes.mixture import BROAD, TISSUE, WORTH, Mixture, chart, fewer, log_penalty, shares
+from ivimsc.methods.bayes.population import _search, _simpler, _sums
 from ivimsc.methods.bayes.posterior import Kept
 
 LAUNCH = Launch("cpu", 2)
@@ -123,3 +123,51 @@ def test_the_search_finds_the_mixture_that_drew_the_points():
     np.testing.assert_allclose(found.mixture.weights[order], [0.7 * 0.99, 0.3 * 0.99], atol=0.02)  # 3 standard errors
     np.testing.assert_allclose(found.mixture.means[order], means, atol=0.025)  # 3 standard errors of the second
     np.testing.assert_allclose(found.mixture.covariances[order], [TISSUE] * 2, atol=0.012)
+
+
+def test_one_component_less_keeps_the_moments_of_the_two():
+    mixture = some_mixture(components=4)
+    trials = fewer(mixture, 2)
+    assert len(trials) == 4 + 2
+    for gone, trial in enumerate(trials[:4]):
+        np.testing.assert_array_equal(trial.means, np.delete(mixture.means, gone, 0))
+        assert trial.weights.sum() == pytest.approx(1)
+    for trial in trials[4:]:
+        for name in ("means", "covariances"):  # the broad prior stays the last
+            np.testing.assert_array_equal(getattr(trial, name)[-1], getattr(mixture, name)[-1])
+        for moment in (lambda m, c: m, lambda m, c: c + np.outer(m, m)):  # first and second, about zero
+            new, old = (sum(w * moment(m, c) for w, m, c in zip(*x, strict=True)) for x in (trial, mixture))
+            np.testing.assert_allclose(new, old, rtol=1e-12)
+
+
+def test_the_two_nearest_are_made_one_first():
+    mixture = some_mixture(components=4)
+    mixture.means[1], mixture.covariances[1] = mixture.means[3] + 1e-3, mixture.covariances[3]
+    nearest = fewer(mixture, 1)[-1]
+    assert np.abs(nearest.means[0] - mixture.means[3]).max() < 1e-3
+    assert nearest.weights[0] == pytest.approx(mixture.weights[1] + mixture.weights[3])
+
+
+def test_the_penalty_is_zero_at_its_best():
+    best = Mixture(
+        np.array([0.5, 0.5]), np.repeat(BROAD_PRIOR.means, 2, 0), np.stack([TISSUE, BROAD_PRIOR.covariances[0]])
+    )
+    assert log_penalty(best, BROAD_PRIOR) == pytest.approx(0, abs=1e-9)
+    assert log_penalty(best._replace(covariances=best.covariances * 1.1), BROAD_PRIOR) < 0
+
+
+def test_needless_components_go_and_needed_ones_stay():
+    """Points of 600 voxels from two tissues far apart; a mixture that has each of them twice, and one of no voxel."""
+    random = np.random.default_rng(8)
+    centres = BROAD_PRIOR.means[0] + np.array([[-0.8, -0.4, 0.0], [0.8, 0.4, 0.0]])
+    own = random.integers(0, 2, 600)
+    middle = centres[own] + random.multivariate_normal(np.zeros(3), TISSUE, 600)
+    t = middle[:, :, None] + random.normal(0, 0.02, (600, 3, 16))
+    kept = Kept(t.astype(np.float32), np.zeros((600, 16), np.float32))
+    means = np.append(np.concatenate([centres, centres + 0.02, centres[:1] + np.array([0, 3, 0])]), BROAD_PRIOR.means, 0)
+    covariances = np.append(np.repeat(TISSUE[None], 5, 0), BROAD_PRIOR.covariances, 0)
+    mixture = Mixture(shares(np.array([1, 1, 1, 1, 0.01, 0.1])), means, covariances)
+    found = _simpler(kept, mixture, LAUNCH)
+    assert len(found.weights) == 3
+    # the mean of 300 voxels is told to SD / 17 of the tissue, and the components were put 0.02 beside it
+    np.testing.assert_allclose(np.sort(found.means[:2, 0]), centres[:, 0], atol=0.03)

@@ -76,3 +76,19 @@ def test_draws_keep_to_the_limits_and_number():
     theta = parameters(MIXTURE, t)
     assert np.all((theta >= BOUNDS[:, :1] * (1 - 1e-6)) & (theta <= BOUNDS[:, 1:] * (1 + 1e-6)))
     np.testing.assert_allclose(to_coordinates(theta), t, atol=1e-6)
+
+
+def test_far_from_all_components_the_density_is_still_told():
+    """20 to 60 SDs away, where a sum of exponentials in float32 is zero: the largest component is left."""
+    means, covariances = np.array([[0.0, 0, 3], [1.0, 1, 3]]), np.stack([np.eye(3) * 0.01, np.eye(3) * 0.04])
+    prior = gaussian_prior(np.array([0.3, 0.7]), means, covariances, np.array([[0, 1], [0, 1e9], [0, 1e9]]))
+    t = np.array([[0.1, 6.0, -6.0], [0.1, 6.0, 9.0], [3.1, 3.0, 3.0]])
+    found = np.empty(3, np.float32)
+    log_prior(prior, t.astype(np.float32), np.empty(3, np.float32), found)
+    expected = np.logaddexp(
+        *(
+            np.log(w) + multivariate_normal(m, c).logpdf(t.T)
+            for w, m, c in zip((0.3, 0.7), means, covariances, strict=True)
+        )
+    )
+    np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-5)
