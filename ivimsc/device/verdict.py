@@ -42,8 +42,8 @@ class Evidence(NamedTuple):
     """What the data know of a voxel.
 
     b (b,) float64 [ms/µm²]; root (b,) float64: square root of the number of images behind each b-value; sigma: noise SD of one
-    image in the unit of the signal, 0 where it comes from each voxel's residuals; factor: what turns `Found.spread` into that
-    noise SD, NaN without a degree of freedom; known_s0: S0 was given.
+    image in the unit of the signal, 0 where it comes from each voxel's residuals, NaN where the b-values are fewer than the
+    unknowns; factor: what turns `Found.spread` into that noise SD, NaN without a degree of freedom; known_s0: S0 was given.
     """
 
     b: NDArray[np.float64]
@@ -74,13 +74,14 @@ def evidence_of(
     freedom = n - unknowns
     factor = np.sqrt((residuals or n) / freedom) if freedom > 0 else np.nan
     root = np.sqrt(np.ones(n) if weights is None else np.asarray(weights, np.float64))
-    return Evidence(np.asarray(bvalues, np.float64) * 1e-3, root, float(sigma or 0.0), float(factor), known_s0)
+    told = float(sigma or 0.0) if freedom >= 0 else np.nan
+    return Evidence(np.asarray(bvalues, np.float64) * 1e-3, root, told, float(factor), known_s0)
 
 
 @njit(**JIT)
 def noise_of(spread, evidence):
     """Noise SD of one image of a voxel in the unit of the signal: the known one, or that of its residuals."""
-    return evidence.sigma if evidence.sigma > 0 else np.float64(spread) * evidence.factor
+    return np.float64(spread) * evidence.factor if evidence.sigma == 0 else evidence.sigma
 
 
 @njit(**JIT)

@@ -85,8 +85,8 @@ def ending(f, d, p, f_error, p_error, box):
     f, d, p : float
         Estimates of f, D and D*. D, D*, their errors and their bounds share one unit, whichever it is.
     f_error, p_error : float
-        Standard errors of f and D*: the Cramér-Rao bound at the estimate times the noise. NaN where the noise is not
-        known; then only f = 0 is not identifiable.
+        Standard errors of f and D*: the Cramér-Rao bound at the estimate times the noise. That of f is NaN where the noise
+        is not known, or the b-values are too few: then nothing shows that the data determine f and D*.
     box : Box
         Bounds of f, D and D*.
 
@@ -96,7 +96,7 @@ def ending(f, d, p, f_error, p_error, box):
         `UNIDENTIFIABLE`, `AT_BOUND` or `CONVERGED`.
     """
     # D* is compared with D by its logarithm, whose standard error is p_error / p.
-    if f == 0 or f <= Z * f_error or (d > 0 and math.log(p / d) * p <= Z * p_error):
+    if not f > Z * f_error or (d > 0 and math.log(p / d) * p <= Z * p_error):
         return UNIDENTIFIABLE
     at_bound = f <= box.f_low or f >= box.f_high or d <= box.d_low or d >= box.d_high
     fixed = box.p_low == box.p_high  # a D* that is held fixed is at no bound
