@@ -76,7 +76,10 @@ def tell(record, setting, method, e, truth):
 def fits(method, blocks, bvalues):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [ivimsc.fit_signals(block.astype(np.float32), bvalues, method=method) for block in blocks]
+        try:
+            return [ivimsc.fit_signals(block.astype(np.float32), bvalues, method=method) for block in blocks]
+        except ivimsc.InputError as error:
+            pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -102,7 +105,7 @@ def bench_protocols(name, snr, method, record):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("phantom", ["placenta", "abdomen", "brain"])
 def bench_tissues(phantom, method, record):
-    v = simulate_phantom(phantom, snr=30.0, seed=5, voxels=8000)
+    v = simulate_phantom(phantom, snr=30.0, seed=5, shape=(32, 32, 10))
     truth = [v.truth[key] for key in ("f", "d", "dstar")]
     tell(record, f"{phantom} phantom, SNR 30", method, fits(method, [v.signals], v.bvalues), truth)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
+from ivimsc.fit.pattern import Pattern, pattern_of
 from ivimsc.methods import METHODS
 from ivimsc.numerics.noise_level import sigma_of_squares
 from ivimsc.physics.parameters import Bounds
@@ -33,13 +34,15 @@ class NoiseLevel(NamedTuple):
     """What the residuals tell of the noise.
 
     sigma: noise SD of one image, in the unit of the signal; snr: median S0 over it; voxels: number whose residuals told it;
-    of_signals: noise SD of the signals as they are, each the mean of its images (root mean square over the b-values).
+    of_signals: noise SD of the signals as they are, each the mean of its images (root mean square over the b-values);
+    pattern: what the residuals have in common beside noise.
     """
 
     sigma: float
     snr: float
     voxels: int
     of_signals: float
+    pattern: Pattern | None = None
 
     def sentence(self) -> str:
         """The noise level in words, for the notes of a fit."""
@@ -71,7 +74,8 @@ def measure_noise(voxels: VoxelSource, launch: Launch) -> NoiseLevel:
     signals = sample_signals(voxels)
     signals = signals[has_signal(signals)]
     on_cpu = Launch("cpu", launch.threads)
-    found = nlls.prepare(voxels, nlls.Options(), on_cpu).fit(np.ascontiguousarray(signals))
+    fitter = nlls.prepare(voxels, nlls.Options(), on_cpu)
+    found = fitter.fit(np.ascontiguousarray(signals))
     with np.errstate(invalid="ignore"):
         rest = (
             model_signals(*(a[:, None].astype(np.float64) for a in (found.S0, found.f, found.D, found.Dstar)), b)
@@ -84,7 +88,8 @@ def measure_noise(voxels: VoxelSource, launch: Launch) -> NoiseLevel:
     if not sigma > 0:
         raise InputError("noise level: found no voxel with residuals to tell it from, expected the option snr or sigma")
     of_signals = sigma * float(np.sqrt(np.mean(1 / weights)))
-    return NoiseLevel(sigma, float(np.nanmedian(found.S0)) / sigma, int(told.sum()), of_signals)
+    pattern = pattern_of(fitter, found, signals, b, sigma / np.sqrt(weights))
+    return NoiseLevel(sigma, float(np.nanmedian(found.S0)) / sigma, int(told.sum()), of_signals, pattern)
 
 
 def _spent(found: Estimates) -> NDArray[np.int64]:

@@ -109,10 +109,18 @@ def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, la
     else:
         level = noise.known()
         sigma = 0.0 if level is None else level.sigma
-        notes += [] if level is None else [level.sentence()]
+        notes += [] if level is None else _of_noise(level, method, voxels)
     return Prepared(
         fitter, options, notes, standard_of(fitter, options, voxels, sigma, method.trained), inputs, noise_map
     )
+
+
+def _of_noise(level: NoiseLevel, method: Method, voxels: VoxelSource) -> list[str]:
+    """What the noise level and the residuals behind it say; their pattern where the method takes two exponentials for granted."""
+    notes, pattern = [level.sentence()], level.pattern
+    if pattern is not None and pattern.found and method.model in (None, "biexp"):
+        notes.append(pattern.sentence(voxels.bvalues))
+    return notes
 
 
 def _names_of(options: type) -> set[str]:
