@@ -1,0 +1,101 @@
+"""How many subjects are run: one after the other in this process, or in several processes.
+
+A runner is a function ``runner(work, tasks)`` that gives back an iterator of ``work(task)``, in any order, each as soon as it is
+there. `work` and the tasks can be pickled. What runs subjects elsewhere (a cluster) is one more such function.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
+from typing import Protocol, TypeVar
+
+from ivimsc.errors import InputError
+
+__all__ = ["Runner", "in_processes", "one_by_one", "runner_of", "threads_each"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class Runner(Protocol):
+    """See the module."""
+
+    def __call__(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]: ...
+
+
+def one_by_one(work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+    """Run the tasks in this process: nothing is started for each, and compiled kernels stay."""
+    return map(work, tasks)
+
+
+def runner_of(processes: int, lost: Callable[[Task], Result] | None = None) -> Runner:
+    """The runner for a number of processes.
+
+    Parameters
+    ----------
+    processes : how many; 1 is this one
+    lost : as for `in_processes`
+
+    Raises
+    ------
+    InputError
+        for less than one
+    """
+    if processes < 1:
+        raise InputError(f"n_procs: found {processes}, expected at least 1 process")
+    return one_by_one if processes == 1 else partial(in_processes, processes=processes, lost=lost)
+
+
+def threads_each(processes: int) -> int:
+    """Threads of one of several processes: together they have as many as there are cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // processes)
+
+
+def in_processes(
+    work: Callable[[Task], Result], tasks: Sequence[Task], processes: int, lost: Callable[[Task], Result] | None = None
+) -> Iterator[Result]:
+    """Run the tasks in processes that each take one task after the other.
+
+    A process that dies (memory) takes the tasks of all others with it, so each task that was not finished is then run in a
+    process of its own: the one whose process dies again is lost, and no other.
+
+    Parameters
+    ----------
+    work, tasks : what to run
+    processes : how many at once
+    lost : the result of a task whose process died; default: the error is raised
+    """
+    left = dict(enumerate(tasks))
+    context = get_context("spawn")  # forked threads of Numba hang
+    with ProcessPoolExecutor(min(processes, max(len(tasks), 1)), mp_context=context) as pool:
+        try:
+            yield from _finished(pool, work, left)
+        except BrokenProcessPool:
+            pass
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    for task in list(left.values()):
+        with ProcessPoolExecutor(1, mp_context=context) as alone:
+            try:
+                yield alone.submit(work, task).result()
+            except BrokenProcessPool:
+                if lost is None:
+                    raise
+                yield lost(task)
+
+
+def _finished(pool: ProcessPoolExecutor, work: Callable[[Task], Result], left: dict[int, Task]) -> Iterator[Result]:
+    """The results as they come; a task is taken from `left` when its result is there."""
+    waiting: dict[Future, int] = {pool.submit(work, task): number for number, task in left.items()}
+    while waiting:
+        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in done:
+            number = waiting.pop(future)
+            result = future.result()
+            del left[number]
+            yield result

@@ -1,0 +1,117 @@
+"""The page of one subject: for each series the maps of every method in one slice, how the voxels ended, medians, notes."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ivimsc.bids.derived import find_derived, names_of
+from ivimsc.bids.finding import Series
+from ivimsc.bids.names import Dataset
+from ivimsc.bids.pages import embedded, write_page_file
+from ivimsc.bids.participant import COMPLETE, FITTED, Plan, SubjectResult, SubjectTask, folder_of
+from ivimsc.bids.record import read_record
+from ivimsc.compare.figure import draw_maps
+from ivimsc.errors import InputError
+from ivimsc.figures import Slice
+from ivimsc.files import make_folder
+from ivimsc.outcome import Outcome
+from ivimsc.physics.parameters import BY_KEY
+from ivimsc.regions import regions_of
+from ivimsc.roi import region_rows
+from ivimsc.store import EstimateStore
+
+__all__ = ["page_path", "write_page"]
+
+
+def page_path(plan: Plan, label: str) -> Path:
+    """Where the page of a subject lies."""
+    return plan.out / f"sub-{label}.html"
+
+
+def write_page(task: SubjectTask, result: SubjectResult) -> list[str]:
+    """Write the page of a subject, and the reports of its series where they are asked for.
+
+    Parameters
+    ----------
+    task : the subject
+    result : how its series fared
+
+    Returns
+    -------
+    notes for the user
+    """
+    fits, notes = defaultdict(dict), []
+    for fit in result.fits:
+        fits[fit.series][fit.method] = fit
+    sections = []
+    for series in task.series:
+        stores = [_store(series, method, task.plan) for method, fit in fits[series.relative].items() if fit.state in (FITTED, COMPLETE)]  # fmt: skip
+        if stores:
+            sections.append(_section(series, stores, task.plan, notes))
+    left = [fit for fit in result.fits if fit.state not in (FITTED, COMPLETE)]
+    root = task.plan.root.resolve().name
+    write_page_file(page_path(task.plan, task.label), "subject.html", label=task.label, root=root, sections=sections, left=left)  # fmt: skip
+    return notes
+
+
+def _store(series: Series, method: str, plan: Plan) -> Path:
+    return folder_of(series, plan) / f"{series.store_stem}_{method}.h5"
+
+
+def _section(series: Series, stores: list[Path], plan: Plan, notes: list[str]) -> dict[str, Any]:
+    """What the page says of one series."""
+    labels = names = None
+    if plan.labels_from is not None:
+        derivatives = Dataset(plan.labels_from)
+        try:
+            labels = find_derived(derivatives, series, "dseg", "labels_from")
+            names = names_of(derivatives, labels)
+        except InputError as error:
+            notes.append(str(error))
+    columns, counts, rows, told = {}, {}, [], []
+    place = None
+    for path in stores:
+        with EstimateStore(path) as store:
+            place = Slice(store.index, store.geometry) if place is None else place
+            columns[store.method] = {key: store[key] for key in (*BY_KEY, "outcome") if key in store.keys}
+            counts[store.method] = np.bincount(columns[store.method]["outcome"], minlength=len(Outcome))
+            inside = regions_of(store, labels, names)
+            rows += _medians(region_rows(store, store.method, inside))
+            bvalues = store.bvalues
+        record = read_record(path) or {"found": {"notes": []}}
+        told += [note for note in record["found"]["notes"] if note not in told]
+    picture = folder_of(series, plan).parent / "figures" / f"{series.stem}_maps.png"
+    make_folder(picture.parent)
+    draw_maps(columns, counts, place, picture, force=True)
+    folder = folder_of(series, plan).relative_to(plan.out).as_posix()
+    report = _report(series, stores, labels, plan)
+    return {
+        "series": series, "picture": embedded(picture), "rows": rows, "notes": told, "bvalues": bvalues, "folder": folder,
+        "shares": {name: {o: int(n[o]) for o in Outcome if n[o]} for name, n in counts.items()},
+        "stores": [path.name for path in stores], "report": report,
+    }  # fmt: skip
+
+
+def _medians(rows: list[Any]) -> list[dict[str, Any]]:
+    """The medians of f, D, D* and so on, in display units, a dictionary for each fit and region."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        if row.key in BY_KEY:
+            one = found.setdefault((row.estimates, row.region), {"fit": row.estimates, "region": row.region, "voxels": row.voxels, "values": []})  # fmt: skip
+            p = BY_KEY[row.key]
+            scaled = [value * p.display_scale for value in (row.median, row.q25, row.q75)]
+            one["values"].append((p.symbol, p.display_unit, row.n, *scaled))
+    return list(found.values())
+
+
+def _report(series: Series, stores: list[Path], labels: Path | None, plan: Plan) -> str:
+    """The report with all voxels of a series, where it is asked for: its address from the page; else empty."""
+    if not plan.report:
+        return ""
+    from ivimsc.report import ReportJob, write_report
+
+    out = folder_of(series, plan) / f"{series.stem}_report.html"
+    write_report(ReportJob(series.path, stores, out, series.bval, labels=labels, force=True))
+    return out.relative_to(plan.out).as_posix()
