@@ -242,7 +242,9 @@ def _about(field: Field, store: EstimateStore) -> dict[str, Any]:
     """The sidecar of one map."""
     about: dict[str, Any] = {
         "Description": field.meaning,
-        "Units": "arbitrary" if field.unit == "as the input" else field.unit.replace("²", "^2"),  # as CMIXF-12 has it
+        "Units": "arbitrary"
+        if field.unit == "as the input"
+        else field.unit.replace("²", "^2"),  # as in the draft's examples
         "Model": {
             "Description": "intravoxel incoherent motion (IVIM)",
             "Parameters": {"FitMethod": store.method, **store.options},

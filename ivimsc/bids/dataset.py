@@ -26,7 +26,7 @@ _IGNORED = f"""# {BEP016}: these names are not yet in BIDS
 *.h5.json
 *.h5.part*
 *.html
-**/figures/
+*.png
 group_*
 logs/
 """

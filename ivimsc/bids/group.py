@@ -42,7 +42,7 @@ __all__ = [
     "write_group",
 ]
 
-LIMIT, FEWEST = 3.5, 5  # of the modified z score; scans below which there are no outliers
+LIMIT, FEWEST = 3.5, 10  # of the modified z score; scans below which it calls too many outliers (5 % of normal values at 5 scans)
 COLUMNS = ("participant", "session", "series", "method", "region", "map", "unit", "voxels", "n", "median", "q25", "q75",
            "mean", "sd", "z", "outlier")  # fmt: skip
 SCAN_COLUMNS = ("participant", "session", "series", "method", "voxels", "bvalues", "echo_time", "tesla", "seconds")
@@ -223,12 +223,12 @@ def write_group(out: Path, group: Group, root: Path) -> list[Path]:
 
     Returns
     -------
-    group_medians.csv, group_scans.csv, group_medians.png, group.html
+    group_medians.csv, group_outcomes.csv, group_medians.png, group.html
     """
     from ivimsc.bids.group_figure import draw_group  # matplotlib is loaded only where something is drawn
     from ivimsc.bids.pages import embedded, write_page_file
 
-    files = [out / "group_medians.csv", out / "group_scans.csv", out / "group_medians.png"]
+    files = [out / "group_medians.csv", out / "group_outcomes.csv", out / "group_medians.png"]
     with written_together(files, force=True) as (medians, scans, picture):
         fill_table(medians, COLUMNS, map(_cells, group.rows))
         fill_table(scans, [*SCAN_COLUMNS, *(f"share_{o.name.lower()}" for o in SHARES)], map(_scan_cells, group.scans))
@@ -237,16 +237,15 @@ def write_group(out: Path, group: Group, root: Path) -> list[Path]:
     for scan in group.scans:
         protocols[scan.bvalues, scan.about.get("EchoTime"), scan.about.get("MagneticFieldStrength")].append(scan)
     told = summaries(group)
+    table: dict[tuple[str, str], dict[str, Summary]] = {}
+    for one in told:
+        table.setdefault((one.method, one.region), {})[one.key] = one
+    keys = [key for key in BY_KEY if key != "s0" and any(key in by for by in table.values())]
     page = write_page_file(
-        out / "group.html", "group.html", group=group, summaries=[one for one in told if one.key in _shown(told)], scale=scale_of,
-        protocols=protocols, root=root.resolve().name, picture=embedded(files[2]), outliers=[one for one in told if one.outliers], limit=LIMIT, fewest=FEWEST,
+        out / "group.html", "group.html", group=group, summaries=table, keys=keys, scale=scale_of, protocols=protocols,
+        root=root.resolve().name, picture=embedded(files[2]), outliers=[one for one in told if one.outliers and one.key in BY_KEY], limit=LIMIT, fewest=FEWEST,
     )  # fmt: skip
     return [*files, page]
-
-
-def _shown(told: list[Summary]) -> set[str]:
-    """The maps of the page's table; the CSV file has all."""
-    return {one.key for one in told if scale_of(one.key)[2]}
 
 
 def scale_of(key: str) -> tuple[str, str, bool, float]:

@@ -1,4 +1,4 @@
-"""The picture of a group: medians of every scan by region, and how the voxels of every scan ended; a row for each method."""
+"""The picture of a group: medians of every scan by region, and how the voxels of every scan ended; panel by panel for each method."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ivimsc.physics.parameters import BY_KEY, Parameter
 
 __all__ = ["draw_group"]
 
-MOST, NAMED = 12, 6  # regions of a panel; outliers of a region that are named
+MOST, NAMED, WIDE = 12, 6, 11.0  # regions of a panel; outliers of a region that are named; inches
 SPREAD = 0.3  # of a region's width that its points take
 OUT = "#c0504d"
 
@@ -27,21 +27,22 @@ def draw_group(group: Group, path: Path) -> None:
     """
     methods = list(dict.fromkeys(scan.method for scan in group.scans))
     keys = [key for key in BY_KEY if key != "s0" and any(row.row.key == key for row in group.rows)]
-    regions = list(dict.fromkeys(row.row.region for row in group.rows))[:MOST]
-    width = 2.2 + 0.55 * len(regions)
-    size = (width * len(keys) + 5.5, 3.6 * len(methods) + 0.4)
-    figure, grid = new_figure(
-        len(methods), len(keys) + 1, size, squeeze=False, width_ratios=[width] * len(keys) + [5.5]
-    )
-    for row, method in zip(grid, methods, strict=True):
-        for axes, key in zip(row, keys, strict=False):
+    regions = list(dict.fromkeys(row.row.region for row in group.rows))
+    height = 2.5 * len(methods) * (len(keys) + 1) + 0.4
+    figure, grid = new_figure(len(methods) * (len(keys) + 1), 1, (WIDE, height), squeeze=False)
+    panels = iter(grid[:, 0])
+    for method in methods:
+        for key in keys:
+            axes = next(panels)
             members = [one for one in group.rows if one.scan.method == method and one.row.key == key]
-            _medians(axes, BY_KEY[key], members, regions)
-        row[0].set_title(method, loc="left", fontweight="bold")
-        _outcomes(row[-1], [scan for scan in group.scans if scan.method == method])
-    left = len({row.row.region for row in group.rows}) - len(regions)
+            _medians(axes, BY_KEY[key], members, regions[:MOST])
+            axes.set_title(f"{method}: {BY_KEY[key].name}", loc="left", fontsize=10)
+        axes = next(panels)
+        _outcomes(axes, [scan for scan in group.scans if scan.method == method])
+        axes.set_title(f"{method}: how the voxels of each scan ended", loc="left", fontsize=10)
+    left = len(regions) - MOST
     note = f"; {left} more regions are in the table" if left > 0 else ""
-    figure.suptitle(f"medians of each scan, by region (bar: median of the scans){note}", fontsize=11)
+    figure.suptitle(f"a point for each scan: the median of a region; bars: the median of the scans{note}", fontsize=10)
     save(figure, path)
 
 
@@ -63,7 +64,7 @@ def _medians(axes: Axes, p: Parameter, rows: list[GroupRow], regions: list[str])
         known = values[np.isfinite(values)]
         if len(known):
             axes.hlines(np.median(known), place - 0.38, place + 0.38, color="0.15", lw=1.5)
-    axes.set_xticks(range(len(regions)), [name if len(name) <= 18 else name[:17] + "…" for name in regions], rotation=35, ha="right", fontsize=8, parse_math=False)  # fmt: skip
+    axes.set_xticks(range(len(regions)), [name if len(name) <= 18 else name[:17] + "…" for name in regions], rotation=20, ha="right", fontsize=8, parse_math=False)  # fmt: skip
     axes.set_xlim(-0.6, len(regions) - 0.4)
     axes.set_ylim(0, None)
     axes.set_ylabel(f"{p.symbol} [{p.display_unit}]")
@@ -81,7 +82,7 @@ def _outcomes(axes: Axes, scans: list) -> None:
             axes.bar(across, shares, 0.9 if len(scans) < 60 else 1.0, bottom=bottom, color=OUTCOME_COLOURS[outcome], label=label)  # fmt: skip
             bottom += shares
     named = range(0, len(scans), max(1, -(-len(scans) // 20)))
-    axes.set_xticks(list(named), [scans[k].label for k in named], rotation=60, ha="right", fontsize=7, parse_math=False)
+    axes.set_xticks(list(named), [scans[k].label for k in named], rotation=30, ha="right", fontsize=7, parse_math=False)
     axes.set(ylim=(0, 100), xlim=(-0.6, len(scans) - 0.4), ylabel="% of voxels")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
     bare(axes)

@@ -151,7 +151,8 @@ def _run_fit(series: Series, method: str, settings: Mapping[str, Any], plan: Pla
         if anew and not plan.force:
             raise InputError(f"{job.target}: found {words}: force=True replaces it")
     make_folder(job.out)
-    damaged = record is not None and not anew and not _whole(job.target)
+    again = [f"made again: {words}"] if record is not None and not anew else []
+    damaged = bool(again) and not _whole(job.target)
     done = fit_file(
         replace(job, force=plan.force or damaged, resume=not (anew or damaged or (plan.force and record is None)))
     )
@@ -163,7 +164,7 @@ def _run_fit(series: Series, method: str, settings: Mapping[str, Any], plan: Pla
     }  # fmt: skip
     beside = [path.with_name(path.name.removesuffix(".nii.gz") + ".json") for path in maps]
     record = write_record(job.target, expected, [job.target, *maps, *beside], found)
-    return _result(series, method, FITTED, record["found"])
+    return _result(series, method, FITTED, record["found"])._replace(words="; ".join([*series.notes, *again]))
 
 
 def _whole(store: Path) -> bool:

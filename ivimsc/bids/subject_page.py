@@ -15,7 +15,6 @@ from ivimsc.bids.record import read_record
 from ivimsc.compare.figure import draw_maps
 from ivimsc.errors import InputError
 from ivimsc.figures import Slice
-from ivimsc.files import make_folder
 from ivimsc.outcome import Outcome
 from ivimsc.physics.parameters import BY_KEY
 from ivimsc.regions import regions_of
@@ -82,8 +81,7 @@ def _section(series: Series, stores: list[Path], plan: Plan, notes: list[str]) -
             bvalues = store.bvalues
         record = read_record(path) or {"found": {"notes": []}}
         told += [note for note in record["found"]["notes"] if note not in told]
-    picture = folder_of(series, plan).parent / "figures" / f"{series.stem}_maps.png"
-    make_folder(picture.parent)
+    picture = folder_of(series, plan) / f"{series.stem}_maps.png"
     draw_maps(columns, counts, place, picture, force=True)
     folder = folder_of(series, plan).relative_to(plan.out).as_posix()
     report = _report(series, stores, labels, plan)

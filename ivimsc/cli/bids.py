@@ -13,6 +13,8 @@ from ivimsc.text import one_line
 __all__ = ["register"]
 
 Say = Callable[[str], str]  # a line of the library in the options of this command
+MOST = 6  # regions of a table
+COLUMNS = ("map", "region", "scans", "median", "q25", "q75", "least", "largest", "outliers")
 LISTS = ("--participant-label", "--participant_label", "--session-label", "--session_label", "--method")
 
 
@@ -164,14 +166,17 @@ def _group(job: Any, methods: list[str], say: Say) -> int:
 
     group, files = run_group(replace(job, methods=methods))
     told = summaries(group)
+    regions = list(dict.fromkeys(one.region for one in told))
     for name in dict.fromkeys(one.method for one in told):
         rows = []
         for one in told:
             symbol, unit, known, factor = scale_of(one.key)
-            if one.method == name and known:
+            if one.method == name and known and one.key != "s0" and one.region in regions[:MOST]:
                 numbers = [factor * value for value in (one.median, one.q25, one.q75, one.least, one.largest)]
                 rows.append([f"{symbol} [{unit}]", one.region, str(one.scans), *numbers, str(len(one.outliers))])
-        show_table(f"{name}: medians of the scans", ["map", "region", "scans", "median", "q25", "q75", "least", "largest", "outliers"], rows, left=2)  # fmt: skip
+        show_table(f"{name}: medians of the scans", COLUMNS, rows, left=2)
+    if len(regions) > MOST:
+        print(f"{len(regions) - MOST} more regions: the CSV file")
     for file, why in group.unread:
         print(f"not counted: {one_line(file)}: {one_line(say(why))}")
     print(*(f"written: {path}" for path in files), sep="\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from ivimsc.figures import CURVES, bare, new_figure, save
@@ -36,7 +36,10 @@ def draw_voxels(rows: Sequence, path: Path) -> None:
             _density(axes, mean, apart)
             _lines(axes, BY_KEY[row.key], told, (first, second))
     n = max((row.voxels for row in rows), default=0)
-    figure.suptitle(f"{n:,} voxels in all repeats; those that count in every one are drawn", fontsize=11)
+    figure.suptitle(
+        f"{n:,} voxels in all repeats; those that count in every one are drawn, lighter where there are more",
+        fontsize=11,
+    )
     save(figure, path)
 
 
@@ -62,7 +65,8 @@ def draw_regions(rows: Sequence, path: Path) -> None:
                 axes.set_yscale("log")
             _lines(axes, p, agreement(pooled[:, 0], pooled[:, 1], told.log), (first, second))
     grid[0, -1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-    figure.suptitle(f"medians of regions, {len({s for row in rows for s in row.subjects})} subjects", fontsize=11)
+    n = len({subject for row in rows for subject in row.subjects})
+    figure.suptitle(f"medians of regions, {n} subject{'s' * (n != 1)}", fontsize=11)
     save(figure, path)
 
 
@@ -108,6 +112,7 @@ def _lines(axes: Axes, p: Parameter, told: Agreement, pair: tuple[int, int]) -> 
     sign = "/" if told.log else "−"
     axes.set_ylabel(f"repeat {pair[1] + 1} {sign} repeat {pair[0] + 1}{unit}")
     if told.log:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.2)
