@@ -42,7 +42,10 @@ __all__ = [
     "write_group",
 ]
 
-LIMIT, FEWEST = 3.5, 10  # of the modified z score; scans below which it calls too many outliers (5 % of normal values at 5 scans)
+LIMIT, FEWEST = (
+    3.5,
+    10,
+)  # of the modified z score; scans below which it calls too many outliers (5 % of normal values at 5 scans)
 COLUMNS = ("participant", "session", "series", "method", "region", "map", "unit", "voxels", "n", "median", "q25", "q75",
            "mean", "sd", "z", "outlier")  # fmt: skip
 SCAN_COLUMNS = ("participant", "session", "series", "method", "voxels", "bvalues", "echo_time", "tesla", "seconds")
@@ -243,7 +246,7 @@ def write_group(out: Path, group: Group, root: Path) -> list[Path]:
     keys = [key for key in BY_KEY if key != "s0" and any(key in by for by in table.values())]
     page = write_page_file(
         out / "group.html", "group.html", group=group, summaries=table, keys=keys, scale=scale_of, protocols=protocols,
-        root=root.resolve().name, picture=embedded(files[2]), outliers=[one for one in told if one.outliers and one.key in BY_KEY], limit=LIMIT, fewest=FEWEST,
+        root=root.resolve().name, picture=embedded(files[2].read_bytes()), outliers=[one for one in told if one.outliers and one.key in BY_KEY], limit=LIMIT, fewest=FEWEST,
     )  # fmt: skip
     return [*files, page]
 

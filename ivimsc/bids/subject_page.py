@@ -2,19 +2,16 @@
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from ivimsc.bids.derived import find_derived, names_of
 from ivimsc.bids.finding import Series
 from ivimsc.bids.names import Dataset
-from ivimsc.bids.pages import embedded, write_page_file
+from ivimsc.bids.pages import gradient, picture, write_page_file
 from ivimsc.bids.participant import COMPLETE, FITTED, Plan, SubjectResult, SubjectTask, folder_of
 from ivimsc.bids.record import read_record
-from ivimsc.compare.figure import draw_maps
 from ivimsc.errors import InputError
-from ivimsc.figures import Slice
+from ivimsc.figures import Slice, map_pixels, outcome_pixels, range_of
 from ivimsc.outcome import Outcome
 from ivimsc.physics.parameters import BY_KEY
 from ivimsc.regions import regions_of
@@ -69,27 +66,45 @@ def _section(series: Series, stores: list[Path], plan: Plan, notes: list[str]) -
             names = names_of(derivatives, labels)
         except InputError as error:
             notes.append(str(error))
-    columns, counts, rows, told = {}, {}, [], []
-    place = None
+    pictures, counts, rows, told = {}, {}, [], []
+    place, shown = None, _Shown({}, {})
     for path in stores:
         with EstimateStore(path) as store:
             place = Slice(store.index, store.geometry) if place is None else place
-            columns[store.method] = {key: store[key] for key in (*BY_KEY, "outcome") if key in store.keys}
-            counts[store.method] = np.bincount(columns[store.method]["outcome"], minlength=len(Outcome))
-            inside = regions_of(store, labels, names)
-            rows += _medians(region_rows(store, store.method, inside))
+            counts[store.method] = store.count_outcomes()
+            pictures[store.method] = _pictures(store, place, shown)
+            rows += _medians(region_rows(store, store.method, regions_of(store, labels, names)))
             bvalues = store.bvalues
         record = read_record(path) or {"found": {"notes": []}}
         told += [note for note in record["found"]["notes"] if note not in told]
-    picture = folder_of(series, plan) / f"{series.stem}_maps.png"
-    draw_maps(columns, counts, place, picture, force=True)
     folder = folder_of(series, plan).relative_to(plan.out).as_posix()
-    report = _report(series, stores, labels, plan)
     return {
-        "series": series, "picture": embedded(picture), "rows": rows, "notes": told, "bvalues": bvalues, "folder": folder,
-        "shares": {name: {o: int(n[o]) for o in Outcome if n[o]} for name, n in counts.items()},
-        "stores": [path.name for path in stores], "report": report,
+        "series": series, "pictures": pictures, "bars": shown.bars, "place": place, "rows": rows, "notes": told,
+        "sides": [(getattr(place.view, side), side) for side in ("left", "right", "top", "bottom")],
+        "ratio": f"{place.inside.shape[1] / (place.aspect * place.inside.shape[0]):.4g}", "bvalues": bvalues, "folder": folder, "shares": counts, "stores": [path.name for path in stores],
+        "report": _report(series, stores, labels, plan),
     }  # fmt: skip
+
+
+class _Shown(NamedTuple):
+    """What the maps of all methods share: the range of each key in its display unit, and the bar under each column."""
+
+    limits: dict[str, tuple[float, float]]
+    bars: dict[str, tuple[str, str, str, float, float]]  # key -> symbol, unit, colours, low, high
+
+
+def _pictures(store: EstimateStore, place: Slice, shown: _Shown) -> dict[str, str]:
+    """One slice of every parameter of a fit, and of the outcome, as addresses of pictures; by key."""
+    outcome = store["outcome"][place.rows]
+    found = {}
+    for key, p in BY_KEY.items():
+        if key in store.keys:
+            values = store[key][place.rows]
+            limits = shown.limits.setdefault(key, range_of(p, values * p.display_scale))
+            shown.bars[key] = (p.symbol, p.display_unit, gradient(key), *limits)
+            unsure = outcome == Outcome.DSTAR_UNIDENTIFIABLE if key.startswith("dstar") else None
+            found[key] = picture(map_pixels(place, values, p, limits, unsure))
+    return found | {"outcome": picture(outcome_pixels(place, outcome))}
 
 
 def _medians(rows: list[Any]) -> list[dict[str, Any]]:
