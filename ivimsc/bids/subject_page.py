@@ -66,7 +66,7 @@ def _section(series: Series, stores: list[Path], plan: Plan, notes: list[str]) -
             names = names_of(derivatives, labels)
         except InputError as error:
             notes.append(str(error))
-    pictures, counts, rows, told = {}, {}, [], []
+    pictures, counts, rows, told = {}, {}, [], {}
     place, shown = None, _Shown({}, {})
     for path in stores:
         with EstimateStore(path) as store:
@@ -76,10 +76,11 @@ def _section(series: Series, stores: list[Path], plan: Plan, notes: list[str]) -
             rows += _medians(region_rows(store, store.method, regions_of(store, labels, names)))
             bvalues = store.bvalues
         record = read_record(path) or {"found": {"notes": []}}
-        told += [note for note in record["found"]["notes"] if note not in told]
+        for note in record["found"]["notes"]:
+            told.setdefault(note, []).append(path.stem.rpartition("_")[2])
     folder = folder_of(series, plan).relative_to(plan.out).as_posix()
     return {
-        "series": series, "pictures": pictures, "bars": shown.bars, "place": place, "rows": rows, "notes": told,
+        "series": series, "pictures": pictures, "bars": shown.bars, "place": place, "rows": rows, "notes": [note if len(of) == len(stores) else f"{', '.join(of)}: {note}" for note, of in told.items()],
         "sides": [(getattr(place.view, side), side) for side in ("left", "right", "top", "bottom")],
         "ratio": f"{place.inside.shape[1] / (place.aspect * place.inside.shape[0]):.4g}", "bvalues": bvalues, "folder": folder, "shares": counts, "stores": [path.name for path in stores],
         "report": _report(series, stores, labels, plan),
@@ -108,14 +109,13 @@ def _pictures(store: EstimateStore, place: Slice, shown: _Shown) -> dict[str, st
 
 
 def _medians(rows: list[Any]) -> list[dict[str, Any]]:
-    """The medians of f, D, D* and so on, in display units, a dictionary for each fit and region."""
+    """Medians and quartiles of the parameters, in display units: a dictionary for each fit and region."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         if row.key in BY_KEY:
-            one = found.setdefault((row.estimates, row.region), {"fit": row.estimates, "region": row.region, "voxels": row.voxels, "values": []})  # fmt: skip
-            p = BY_KEY[row.key]
-            scaled = [value * p.display_scale for value in (row.median, row.q25, row.q75)]
-            one["values"].append((p.symbol, p.display_unit, row.n, *scaled))
+            empty = {"fit": row.estimates, "region": row.region, "voxels": row.voxels, "of": {}}
+            scaled = [value * BY_KEY[row.key].display_scale for value in (row.median, row.q25, row.q75)]
+            found.setdefault((row.estimates, row.region), empty)["of"][row.key] = (row.n, *scaled)
     return list(found.values())
 
 
