@@ -7,7 +7,7 @@ from ivimsc.bids.finding import Series
 from ivimsc.bids.names import Dataset, Name
 from ivimsc.errors import InputError
 
-__all__ = ["find_derived", "names_of"]
+__all__ = ["find_derived", "labels_of"]
 
 OF_THE_RESULT = {"desc", "label", "space", "seg", "res", "den", "atlas"}  # entities that a source need not have
 NATIVE = {"dwi", "orig", "native", "individual", "ACPC", "scanner"}  # spaces that may be that of the series
@@ -45,10 +45,27 @@ def find_derived(derivatives: Dataset, series: Series, suffix: str, parameter: s
     return best[0][0]
 
 
-def names_of(derivatives: Dataset, labels: Path) -> Path | None:
-    """The table of the names of labels that applies to them by inheritance, None where there is none."""
-    tables = derivatives.inherited(labels, ".tsv")
-    return tables[-1] if tables else None
+def labels_of(series: Series, derivatives: Dataset | None) -> tuple[Path | None, Path | None, str]:
+    """The labels of a series.
+
+    Parameters
+    ----------
+    series : what the labels are for
+    derivatives : where they are; None where none are asked for
+
+    Returns
+    -------
+    the labels, the table of their names that applies by inheritance, and why there are none though they were asked for; None and an
+    empty text for what there is not
+    """
+    if derivatives is None:
+        return None, None, ""
+    try:
+        labels = find_derived(derivatives, series, "dseg", "labels_from")
+        tables = derivatives.inherited(labels, ".tsv")
+    except InputError as error:
+        return None, None, str(error)
+    return labels, tables[-1] if tables else None, ""
 
 
 def _folders(derivatives: Dataset, series: Series) -> list[Path]:

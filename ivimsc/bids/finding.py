@@ -20,7 +20,7 @@ from ivimsc.physics.bvalue_text import read_bval
 from ivimsc.physics.protocol import Protocol
 from ivimsc.regular import read_text
 
-__all__ = ["FEWEST", "SPLIT", "Series", "find_series", "open_dataset"]
+__all__ = ["FEWEST", "SPLIT", "Series", "find_series", "find_subjects", "open_dataset"]
 
 FEWEST = 4  # distinct b-values
 SPLIT = 200.0  # s/mm²: below it blood adds to the signal, from there on tissue alone is left
@@ -89,6 +89,12 @@ def open_dataset(root: Path) -> Dataset:
     return dataset
 
 
+def find_subjects(dataset: Dataset, participants: Sequence[str] = ()) -> list[str]:
+    """The labels of the subjects of a data set, of those wanted, sorted; InputError for one that there is not."""
+    folders = _chosen(dataset.folders(dataset.root, "sub-"), participants, "sub-", "participant_label")
+    return [folder.name.removeprefix("sub-") for folder in folders]
+
+
 def find_series(dataset: Dataset, participants: Sequence[str] = (), sessions: Sequence[str] = ()) -> list[Series]:
     """Every diffusion series of a data set, those that are left out among them.
 
@@ -106,7 +112,7 @@ def find_series(dataset: Dataset, participants: Sequence[str] = (), sessions: Se
     InputError
         for a label that the data set does not have
     """
-    subjects = _chosen(dataset.folders(dataset.root, "sub-"), participants, "sub-", "participant_label")
+    subjects = [dataset.root / f"sub-{label}" for label in find_subjects(dataset, participants)]
     folders, known = [], []
     for subject in subjects:
         of_subject = dataset.folders(subject, "ses-")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ivimsc.bids.derived import find_derived, names_of
+from ivimsc.bids.derived import labels_of
 from ivimsc.bids.finding import Series
 from ivimsc.bids.names import Dataset, name_of
 from ivimsc.bids.record import read_record
@@ -104,7 +104,7 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """What a study found. scans : fits; rows : their medians; unread : (file, why) of those that could not be read."""
+    """What a study found. scans : fits; rows : their medians; unread : (file, why) of what could not be read, or not whole."""
 
     scans: list[Scan]
     rows: list[GroupRow]
@@ -129,41 +129,40 @@ def gather(out: Path, methods: Sequence[str] = (), labels_from: Path | None = No
     derivatives = None if labels_from is None else Dataset(labels_from)
     for path in sorted(out.glob("sub-*/**/*.h5")):
         try:
-            scan, found = _read(path, methods, derivatives)
+            scan, found, note = _read(path, methods, derivatives)
         except InputError as error:
             unread.append((path.relative_to(out).as_posix(), str(error)))
             continue
         if scan is not None:
             scans.append(scan)
             rows += [GroupRow(scan, row) for row in found]
+            unread += [(path.relative_to(out).as_posix(), note)] if note else []
     if not scans:
         why = f" ({unread[0][1]})" if unread else ""
         raise InputError(f"{out}: found no finished fit{f' by {chr(44).join(methods)}' if methods else ''}{why}, expected the results of ivimsc bids … participant")  # fmt: skip
     return Group(scans, _with_scores(rows), unread)
 
 
-def _read(path: Path, methods: Sequence[str], derivatives: Dataset | None) -> tuple[Scan | None, list[RegionRow]]:
-    """One fit and its regions; None for one of another method."""
+def _read(path: Path, methods: Sequence[str], derivatives: Dataset | None) -> tuple[Scan | None, list[RegionRow], str]:
+    """One fit, its regions, and why it has no labels though they were asked for; None for a fit of another method."""
     record = read_record(path)
-    if record is None or not isinstance(record.get("found"), dict):
+    name = None if record is None else name_of(Path(record["found"]["series"]))
+    if record is None or name is None or "sub" not in name.entities:
         raise InputError(f"{path.name}: found no record of a finished fit, expected one: the participant level goes on with it")  # fmt: skip
-    if methods and record.get("method") not in methods:
-        return None, []
+    if methods and record["method"] not in methods:
+        return None, [], ""
     found = record["found"]
-    name = name_of(Path(found["series"]))
-    if name is None:
-        raise InputError(f"{path.name}: found a record of no BIDS name, expected that of a series")
-    labels = names = None
+    series = Series(Path(found["series"]), found["series"], name.entities)
+    labels, names, note = labels_of(series, derivatives)
     with EstimateStore(path) as store:
-        if derivatives is not None:
-            series = Series(Path(found["series"]), found["series"], name.entities)
-            labels = find_derived(derivatives, series, "dseg", "labels_from")
-            names = names_of(derivatives, labels)
         rows = region_rows(store, store.method, regions_of(store, labels, names))
-        outcomes, b = store.count_outcomes(), tuple(float(b) for b in store.bvalues)
-        entities = name.entities
-        scan = Scan(entities["sub"], entities.get("ses", ""), found["series"], store.method, b, found.get("about", {}), outcomes, store.seconds, path)  # fmt: skip
-    return scan, rows
+        b, about = tuple(float(b) for b in store.bvalues), found.get("about", {})
+        told = (name.entities["sub"], name.entities.get("ses", ""), found["series"], store.method, b, about)
+        return (
+            Scan(*told, store.count_outcomes(), store.seconds, path),
+            rows,
+            f"counted without regions: {note}" if note else "",
+        )
 
 
 def modified_z(values: Iterable[float]) -> NDArray[np.float64]:

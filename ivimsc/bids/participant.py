@@ -212,7 +212,8 @@ def _with_page(task: SubjectTask, result: SubjectResult) -> SubjectResult:
     path = page_path(task.plan, task.label)
     fitted = any(fit.state == FITTED for fit in result.fits)
     shown = [fit for fit in result.fits if fit.state in (FITTED, COMPLETE)]
-    if not shown or not (fitted or not path.exists()):
+    asked = task.plan.labels_from is not None or task.plan.report
+    if not shown or not (fitted or asked or not path.exists()):
         return replace(result, page=path if path.exists() else None)
     try:
         notes = write_page(task, result)

@@ -56,11 +56,15 @@ def sha256_of(path: Path) -> str:
 
 
 def read_record(store: Path) -> dict[str, Any] | None:
-    """The record of an estimate store; None where there is none that can be read."""
+    """The record of an estimate store; None where there is none, or none that ivimsc writes."""
     try:
-        return read_json(record_path(store))
+        record = read_json(record_path(store))
     except InputError:
         return None
+    found = record.get("found")
+    kinds = {"series": str, "notes": list, "outcomes": dict, "seconds": float | int, "about": dict}
+    good = isinstance(found, dict) and all(isinstance(found.get(key), kind) for key, kind in kinds.items())
+    return record if good and record.get("format") == FORMAT and isinstance(record.get("method"), str) else None
 
 
 def write_record(

@@ -5,14 +5,18 @@ there. `work` and the tasks can be pickled. What runs subjects elsewhere (a clus
 """
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Protocol, TypeVar
 
 from ivimsc.errors import InputError
+from ivimsc.locks import remove_unfinished
 
 __all__ = ["Runner", "in_processes", "one_by_one", "runner_of", "threads_each"]
 
@@ -61,7 +65,8 @@ def in_processes(
     """Run the tasks in processes that each take one task after the other.
 
     A process that dies (memory) takes the tasks of all others with it, so each task that was not finished is then run in a
-    process of its own: the one whose process dies again is lost, and no other.
+    process of its own: the one whose process dies again is lost, and no other. When this process is interrupted, or dies, the
+    others end at once: what they had finished is kept.
 
     Parameters
     ----------
@@ -71,22 +76,46 @@ def in_processes(
     """
     left = dict(enumerate(tasks))
     context = get_context("spawn")  # forked threads of Numba hang
-    with ProcessPoolExecutor(min(processes, max(len(tasks), 1)), mp_context=context) as pool:
-        try:
-            yield from _finished(pool, work, left)
-        except BrokenProcessPool:
-            pass
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    for task in list(left.values()):
-        with ProcessPoolExecutor(1, mp_context=context) as alone:
+    ours, writer = context.Pipe(duplex=False)
+    started = {"mp_context": context, "initializer": _end_with, "initargs": (ours,)}
+    try:
+        with ProcessPoolExecutor(min(processes, max(len(tasks), 1)), **started) as pool:
             try:
-                yield alone.submit(work, task).result()
+                yield from _finished(pool, work, left)
             except BrokenProcessPool:
-                if lost is None:
+                pass
+            except BaseException:
+                writer.close()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        for task in list(left.values()):
+            with ProcessPoolExecutor(1, **started) as alone:
+                try:
+                    yield alone.submit(work, task).result()
+                except BrokenProcessPool:
+                    if lost is None:
+                        raise
+                    yield lost(task)
+                except BaseException:
+                    writer.close()
                     raise
-                yield lost(task)
+    finally:
+        writer.close()
+        ours.close()
+
+
+def _end_with(alive: Connection) -> None:
+    """End this process when the other end of the pipe is closed: by the process that started this one, or by its death."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the other process decides
+    threading.Thread(target=_watch, args=(alive,), daemon=True).start()
+
+
+def _watch(alive: Connection) -> None:
+    try:
+        alive.poll(None)  # nothing is ever sent: only the end of the pipe is
+    finally:
+        remove_unfinished()
+        os._exit(1)
 
 
 def _finished(pool: ProcessPoolExecutor, work: Callable[[Task], Result], left: dict[int, Task]) -> Iterator[Result]:

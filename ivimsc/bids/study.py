@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ivimsc.bids.dataset import make_root, require_place
-from ivimsc.bids.finding import find_series, open_dataset
+from ivimsc.bids.finding import find_series, find_subjects, open_dataset
 from ivimsc.bids.group import Group, gather, write_group
 from ivimsc.bids.participant import AUTO, FAILED, NONE, FitResult, Plan, SubjectResult, SubjectTask, run_subject
 from ivimsc.bids.running import Runner, one_by_one
@@ -102,6 +102,8 @@ def run_participants(
     labels = list(dict.fromkeys(one.subject for one in series))
     tasks = [SubjectTask(label, [one for one in series if one.subject == label], plan) for label in labels]
     notes = make_root(job.root, job.out)
+    without = [f"sub-{label}" for label in find_subjects(dataset, job.participants) if label not in labels]
+    notes += [f"no diffusion series: {', '.join(without)}"] if without else []
     results: list[SubjectResult] = []
     stopped = ""
     for result in runner(run_subject, tasks):

@@ -4,13 +4,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ivimsc.bids.derived import find_derived, names_of
+from ivimsc.bids.derived import labels_of
 from ivimsc.bids.finding import Series
 from ivimsc.bids.names import Dataset
 from ivimsc.bids.pages import gradient, picture, write_page_file
 from ivimsc.bids.participant import COMPLETE, FITTED, Plan, SubjectResult, SubjectTask, folder_of
 from ivimsc.bids.record import read_record
-from ivimsc.errors import InputError
 from ivimsc.figures import Slice, map_pixels, outcome_pixels, range_of
 from ivimsc.outcome import Outcome
 from ivimsc.physics.parameters import BY_KEY
@@ -45,7 +44,10 @@ def write_page(task: SubjectTask, result: SubjectResult) -> list[str]:
     for series in task.series:
         stores = [_store(series, method, task.plan) for method, fit in fits[series.relative].items() if fit.state in (FITTED, COMPLETE)]  # fmt: skip
         if stores:
-            sections.append(_section(series, stores, task.plan, notes))
+            anew = any(fit.state == FITTED for fit in fits[series.relative].values())
+            section, note = _section(series, stores, task.plan, anew)
+            sections.append(section)
+            notes += [note] if note else []
     left = [fit for fit in result.fits if fit.state not in (FITTED, COMPLETE)]
     root = task.plan.root.resolve().name
     write_page_file(page_path(task.plan, task.label), "subject.html", label=task.label, root=root, sections=sections, left=left)  # fmt: skip
@@ -56,16 +58,9 @@ def _store(series: Series, method: str, plan: Plan) -> Path:
     return folder_of(series, plan) / f"{series.store_stem}_{method}.h5"
 
 
-def _section(series: Series, stores: list[Path], plan: Plan, notes: list[str]) -> dict[str, Any]:
-    """What the page says of one series."""
-    labels = names = None
-    if plan.labels_from is not None:
-        derivatives = Dataset(plan.labels_from)
-        try:
-            labels = find_derived(derivatives, series, "dseg", "labels_from")
-            names = names_of(derivatives, labels)
-        except InputError as error:
-            notes.append(str(error))
+def _section(series: Series, stores: list[Path], plan: Plan, anew: bool) -> tuple[dict[str, Any], str]:
+    """What the page says of one series, and a note; `anew`: something was fitted, so that an earlier report is out of date."""
+    labels, names, note = labels_of(series, None if plan.labels_from is None else Dataset(plan.labels_from))
     pictures, counts, rows, told = {}, {}, [], {}
     place, shown = None, _Shown({}, {})
     for path in stores:
@@ -76,15 +71,18 @@ def _section(series: Series, stores: list[Path], plan: Plan, notes: list[str]) -
             rows += _medians(region_rows(store, store.method, regions_of(store, labels, names)))
             bvalues = store.bvalues
         record = read_record(path) or {"found": {"notes": []}}
-        for note in record["found"]["notes"]:
-            told.setdefault(note, []).append(path.stem.rpartition("_")[2])
-    folder = folder_of(series, plan).relative_to(plan.out).as_posix()
-    return {
-        "series": series, "pictures": pictures, "bars": shown.bars, "place": place, "rows": rows, "notes": [note if len(of) == len(stores) else f"{', '.join(of)}: {note}" for note, of in told.items()],
+        for told_note in record["found"]["notes"]:
+            told.setdefault(told_note, []).append(path.stem.rpartition("_")[2])
+    notes = [note if len(of) == len(stores) else f"{', '.join(of)}: {note}" for note, of in told.items()]
+    height, width = place.inside.shape
+    section = {
+        "series": series, "pictures": pictures, "bars": shown.bars, "place": place, "rows": rows, "notes": notes,
         "sides": [(getattr(place.view, side), side) for side in ("left", "right", "top", "bottom")],
-        "ratio": f"{place.inside.shape[1] / (place.aspect * place.inside.shape[0]):.4g}", "bvalues": bvalues, "folder": folder, "shares": counts, "stores": [path.name for path in stores],
-        "report": _report(series, stores, labels, plan),
+        "ratio": f"{width / (place.aspect * height):.4g}", "bvalues": bvalues, "shares": counts,
+        "folder": folder_of(series, plan).relative_to(plan.out).as_posix(), "stores": [path.name for path in stores],
+        "report": _report(series, stores, labels, plan, anew),
     }  # fmt: skip
+    return section, note
 
 
 class _Shown(NamedTuple):
@@ -119,12 +117,13 @@ def _medians(rows: list[Any]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _report(series: Series, stores: list[Path], labels: Path | None, plan: Plan) -> str:
+def _report(series: Series, stores: list[Path], labels: Path | None, plan: Plan, anew: bool) -> str:
     """The report with all voxels of a series, where it is asked for: its address from the page; else empty."""
     if not plan.report:
         return ""
-    from ivimsc.report import ReportJob, write_report
-
     out = folder_of(series, plan) / f"{series.stem}_report.html"
-    write_report(ReportJob(series.path, stores, out, series.bval, labels=labels, force=True))
+    if anew or not out.exists():
+        from ivimsc.report import ReportJob, write_report  # Bokeh is loaded only where a report is written
+
+        write_report(ReportJob(series.path, stores, out, series.bval, labels=labels, force=True))
     return out.relative_to(plan.out).as_posix()

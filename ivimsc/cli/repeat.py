@@ -9,6 +9,8 @@ from ivimsc.text import one_line
 
 __all__ = ["register"]
 
+FAR = 1000.0
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
@@ -62,14 +64,16 @@ def _show(rows: list[Any]) -> None:
             counted = f"{found.targets:,} of {row.voxels:,}" if level == "voxel" else f"{found.targets:,}"
             rc = _interval(found.rc, 1.0, "× ") if found.log else _interval(found.rc, p.display_scale)
             cells.append([f"{p.symbol} [{p.display_unit}]", row.region, counted, str(found.repeats),
-                          f"{p.display_scale * found.mean:.3g}", _interval(found.wcv, 100), rc, _interval(found.icc, 1)])  # fmt: skip
+                          f"{p.display_scale * found.mean:.3g}" if found.targets else "", _interval(found.wcv, 100), rc, _interval(found.icc, 1)])  # fmt: skip
         if cells:
             head = ["map", "region", "counted" if level == "voxel" else "subjects", "repeats", "mean", "CV [%]", "repeatability", "ICC(2,1)"]  # fmt: skip
             show_table(f"{title} (95 % confidence interval)", head, cells, left=2)
 
 
 def _interval(told: Any, factor: float, before: str = "") -> str:
+    """A value with its interval; an end that is over 1000 times as far is not told: there is one degree of freedom, or few."""
     if told.value != told.value:
         return ""
     low, high = (f"{factor * part:.3g}" if part == part else "?" for part in (told.low, told.high))
+    high = "∞" if told.high > FAR * abs(told.value) else high
     return f"{before}{factor * told.value:.3g} ({low} to {high})"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ivimsc.bids.derived import find_derived, names_of
+from ivimsc.bids.derived import find_derived, labels_of
 from ivimsc.bids.finding import find_series, open_dataset
 from ivimsc.bids.names import Dataset
 from ivimsc.errors import InputError
@@ -104,8 +104,10 @@ def test_masks_and_labels_of_derivatives(tree, study):
     derived = Dataset(study / "derivatives" / "manual")
     mask = find_derived(derived, series["sub-02_run-2"], "mask", "mask_from")
     assert mask.name == "sub-02_run-2_desc-brain_mask.nii.gz"
-    labels = find_derived(derived, series["sub-01_ses-a"], "dseg", "labels_from")
-    assert names_of(derived, labels).name == "sub-01_ses-a_dseg.tsv"
+    labels, names, note = labels_of(series["sub-01_ses-a"], derived)
+    assert (labels.name, names.name, note) == ("sub-01_ses-a_dseg.nii.gz", "sub-01_ses-a_dseg.tsv", "")
+    assert labels_of(series["sub-01_ses-a"], None) == (None, None, "")
+    assert "labels_from: found none in" in labels_of(series["sub-01_ses-a"], Dataset(study))[2]
     folder = mask.parent
     mask.rename(folder / "sub-02_desc-brain_mask.nii.gz")  # of the subject: less near, and the only one
     assert find_derived(Dataset(derived.root), series["sub-02_run-2"], "mask", "mask_from").name == "sub-02_desc-brain_mask.nii.gz"  # fmt: skip
