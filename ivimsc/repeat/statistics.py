@@ -20,9 +20,8 @@ __all__ = ["Agreement", "Interval", "Repeatability", "agreement", "icc", "repeat
 
 LEVEL = 0.95
 NORMAL = 1.959964  # quantile (1 + LEVEL) / 2 of the standard normal distribution
-TWO = NORMAL * math.sqrt(
-    2
-)  # 2.77: two measurements differ by less than this many within-subject SDs, in 95 of 100 pairs
+# 2.77: two measurements differ by less than this many within-subject SDs, in 95 of 100 pairs
+TWO = NORMAL * math.sqrt(2)
 
 
 class Interval(NamedTuple):
