@@ -14,7 +14,6 @@ import numpy as np
 
 from ivimsc.bids.names import Dataset, Name
 from ivimsc.errors import InputError, IvimscError
-from ivimsc.maps import map_stem
 from ivimsc.nifti import read_shape
 from ivimsc.physics.bvalue_text import read_bval
 from ivimsc.physics.protocol import Protocol
@@ -61,11 +60,6 @@ class Series:
     @property
     def session(self) -> str:
         return self.entities.get("ses", "")
-
-    @property
-    def store_stem(self) -> str:
-        """How the name of its estimate store begins."""
-        return map_stem(self.path)
 
     @property
     def stem(self) -> str:

@@ -66,7 +66,7 @@ def _medians(axes: Axes, p: Parameter, rows: list[GroupRow], regions: list[str])
             axes.hlines(np.median(known), place - 0.38, place + 0.38, color="0.15", lw=1.5)
     axes.set_xticks(range(len(regions)), [name if len(name) <= 18 else name[:17] + "…" for name in regions], rotation=20, ha="right", fontsize=8, parse_math=False)  # fmt: skip
     axes.set_xlim(-0.6, len(regions) - 0.4)
-    axes.set_ylim(0, None)
+    axes.margins(y=0.12)
     axes.set_ylabel(f"{p.symbol} [{p.display_unit}]")
     axes.grid(axis="y", alpha=0.25)
     bare(axes)

@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Protocol, TypeVar
 
+from ivimsc.device.launch import usable_cores
 from ivimsc.errors import InputError
 from ivimsc.locks import remove_unfinished
 
@@ -55,8 +56,7 @@ def runner_of(processes: int, lost: Callable[[Task], Result] | None = None) -> R
 
 def threads_each(processes: int) -> int:
     """Threads of one of several processes: together they have as many as there are cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // processes)
+    return max(1, usable_cores() // processes)
 
 
 def in_processes(

@@ -150,6 +150,10 @@ def _plan(job: StudyJob) -> Plan:
     mask_from = job.mask_from if job.mask_from in (AUTO, NONE) else Path(job.mask_from)
     _require_folder(mask_from, "mask_from")
     _require_folder(job.labels_from, "labels_from")
+    if job.report:
+        from ivimsc.report import ReportJob, check_job
+
+        check_job(ReportJob(job.root, [], job.out / "report.html", force=True))  # the extra that it needs
     methods = _options(list(dict.fromkeys(job.methods)), job.settings)
     return Plan(job.root, job.out, methods, mask_from, job.labels_from, job.device, job.threads, job.force, job.report)
 

@@ -1,12 +1,11 @@
 """The page of one subject: for each series the maps of every method in one slice, how the voxels ended, medians, notes."""
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ivimsc.bids.derived import labels_of
 from ivimsc.bids.finding import Series
-from ivimsc.bids.names import Dataset
+from ivimsc.bids.names import Dataset, name_of
 from ivimsc.bids.pages import gradient, picture, write_page_file
 from ivimsc.bids.participant import COMPLETE, FITTED, Plan, SubjectResult, SubjectTask, folder_of
 from ivimsc.bids.record import read_record
@@ -28,6 +27,8 @@ def page_path(plan: Plan, label: str) -> Path:
 def write_page(task: SubjectTask, result: SubjectResult) -> list[str]:
     """Write the page of a subject, and the reports of its series where they are asked for.
 
+    The page tells of all finished fits of the subject, those of earlier runs with other methods or sessions among them.
+
     Parameters
     ----------
     task : the subject
@@ -37,25 +38,34 @@ def write_page(task: SubjectTask, result: SubjectResult) -> list[str]:
     -------
     notes for the user
     """
-    fits, notes = defaultdict(dict), []
-    for fit in result.fits:
-        fits[fit.series][fit.method] = fit
-    sections = []
-    for series in task.series:
-        stores = [_store(series, method, task.plan) for method, fit in fits[series.relative].items() if fit.state in (FITTED, COMPLETE)]  # fmt: skip
-        if stores:
-            anew = any(fit.state == FITTED for fit in fits[series.relative].values())
-            section, note = _section(series, stores, task.plan, anew)
-            sections.append(section)
-            notes += [note] if note else []
+    fitted = {fit.series for fit in result.fits if fit.state == FITTED}
+    sections, notes = [], []
+    for series, stores in _finished(task):
+        section, note = _section(series, stores, task.plan, series.relative in fitted)
+        sections.append(section)
+        notes += [note] if note else []
     left = [fit for fit in result.fits if fit.state not in (FITTED, COMPLETE)]
     root = task.plan.root.resolve().name
     write_page_file(page_path(task.plan, task.label), "subject.html", label=task.label, root=root, sections=sections, left=left)  # fmt: skip
     return notes
 
 
-def _store(series: Series, method: str, plan: Plan) -> Path:
-    return folder_of(series, plan) / f"{series.store_stem}_{method}.h5"
+def _finished(task: SubjectTask) -> list[tuple[Series, list[Path]]]:
+    """The series of a subject that have finished fits, with their estimate stores: first the methods of the plan, in its order."""
+    known, order = {series.relative: series for series in task.series}, list(task.plan.methods)
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted((task.plan.out / f"sub-{task.label}").rglob("*.h5")):
+        record = read_record(path)
+        if record is not None and path.exists():
+            found.setdefault(record["found"]["series"], {})[record["method"]] = path
+    result = []
+    for relative, of in sorted(found.items()):
+        name = name_of(Path(relative))
+        if name is not None:
+            series = known.get(relative) or Series(task.plan.root / relative, relative, name.entities)
+            methods = [*(method for method in order if method in of), *(method for method in of if method not in order)]
+            result.append((series, [of[method] for method in methods]))
+    return result
 
 
 def _section(series: Series, stores: list[Path], plan: Plan, anew: bool) -> tuple[dict[str, Any], str]:
@@ -118,12 +128,10 @@ def _medians(rows: list[Any]) -> list[dict[str, Any]]:
 
 
 def _report(series: Series, stores: list[Path], labels: Path | None, plan: Plan, anew: bool) -> str:
-    """The report with all voxels of a series, where it is asked for: its address from the page; else empty."""
-    if not plan.report:
-        return ""
+    """The report with all voxels of a series, made where it is asked for: its address from the page; empty where there is none."""
     out = folder_of(series, plan) / f"{series.stem}_report.html"
-    if anew or not out.exists():
+    if plan.report and series.bval is not None and (anew or not out.exists()):
         from ivimsc.report import ReportJob, write_report  # Bokeh is loaded only where a report is written
 
         write_report(ReportJob(series.path, stores, out, series.bval, labels=labels, force=True))
-    return out.relative_to(plan.out).as_posix()
+    return out.relative_to(plan.out).as_posix() if out.exists() else ""

@@ -118,7 +118,11 @@ def _participants(job: Any, n_procs: int, say: Say) -> int:
     rows = [[f"sub-{subject.label}", *numbers, _converged(subject)] for subject, numbers in counts]
     rows += [[f"sub-{label}", "", "", "", "", "not run"] for label in done.not_run]
     columns = ["subject", "fitted", "complete before", "left out", "failed", "converged"]
-    show_table(f"{job.root}: {len(done.subjects)} subjects in {done.seconds:.1f} s", columns, rows)
+    show_table(
+        f"{job.root}: {len(done.subjects)} subject{'s' * (len(done.subjects) != 1)} in {done.seconds:.1f} s",
+        columns,
+        rows,
+    )
     for fit in done.fits:
         if fit.state == FAILED:
             print(f"failed: {_of(fit)}: {one_line(say(fit.words))}")

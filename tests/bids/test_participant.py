@@ -265,3 +265,11 @@ def test_where_results_may_lie(study, tmp_path):
     (other / "dataset_description.json").write_text('{"Name": "x", "GeneratedBy": [{"Name": "fMRIPrep"}]}')
     with pytest.raises(InputError, match="made by fMRIPrep, expected a new folder"):
         require_place(study, other)
+
+
+def test_the_page_keeps_what_earlier_runs_fitted(again):
+    """Another method for one session: the page tells of both sessions, and of both methods there."""
+    done, _ = again(participants=["01"], sessions=["b"], methods=["adc"])
+    assert states(done) == [FITTED]
+    page = (again.out / "sub-01.html").read_text()
+    assert "ses-a_dwi" in page and page.count("<th>nlls</th>") == 2 and page.count("<th>adc</th>") == 1
