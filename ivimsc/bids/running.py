@@ -7,13 +7,14 @@ there. `work` and the tasks can be pickled. What runs subjects elsewhere (a clus
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ivimsc.device.launch import usable_cores
 from ivimsc.errors import InputError
@@ -64,8 +65,8 @@ def in_processes(
 ) -> Iterator[Result]:
     """Run the tasks in processes that each take one task after the other.
 
-    A process that dies (memory) takes the tasks of all others with it, so each task that was not finished is then run in a
-    process of its own: the one whose process dies again is lost, and no other. When this process is interrupted, or dies, the
+    A process that dies (memory) takes the others with it. So each task that may have been in hand then is run again alone: the
+    one whose process dies again is lost, and no other; the rest goes on side by side. When this process is interrupted, or dies, the
     others end at once: what they had finished is kept.
 
     Parameters
@@ -77,31 +78,43 @@ def in_processes(
     left = dict(enumerate(tasks))
     context = get_context("spawn")  # forked threads of Numba hang
     ours, writer = context.Pipe(duplex=False)
-    started = {"mp_context": context, "initializer": _end_with, "initargs": (ours,)}
+    options = {"mp_context": context, "initializer": _end_with, "initargs": (ours,)}
     try:
-        with ProcessPoolExecutor(min(processes, max(len(tasks), 1)), **started) as pool:
+        while left:
             try:
-                yield from _finished(pool, work, left)
+                with _pool(min(processes, len(left)), options, writer) as pool:
+                    yield from _finished(pool, work, left)
             except BrokenProcessPool:
-                pass
-            except BaseException:
-                writer.close()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        for task in list(left.values()):
-            with ProcessPoolExecutor(1, **started) as alone:
-                try:
-                    yield alone.submit(work, task).result()
-                except BrokenProcessPool:
-                    if lost is None:
-                        raise
-                    yield lost(task)
-                except BaseException:
-                    writer.close()
-                    raise
+                for number in list(left)[: 2 * processes + 1]:  # more a pool has not in hand
+                    yield _alone(work, left.pop(number), lost, partial(_pool, 1, options, writer))
     finally:
         writer.close()
         ours.close()
+
+
+@contextmanager
+def _pool(processes: int, options: Mapping[str, Any], alive: Connection) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end at once where the block is left by an error: `alive` is closed."""
+    with ProcessPoolExecutor(processes, **options) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool:
+            raise
+        except BaseException:
+            alive.close()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _alone(work: Callable[[Task], Result], task: Task, lost: Callable[[Task], Result] | None, pool: Callable) -> Result:
+    """The result of one task in a process of its own, or `lost` of it."""
+    try:
+        with pool() as one:
+            return one.submit(work, task).result()
+    except BrokenProcessPool:
+        if lost is None:
+            raise
+        return lost(task)
 
 
 def _end_with(alive: Connection) -> None:

@@ -68,6 +68,14 @@ def test_json_files_add_up_and_the_nearer_wins(tmp_path):
     assert found(tmp_path)["sub-01_dwi.nii.gz"].about == {"EchoTime": 0.06, "FlipAngle": 90}
 
 
+def test_the_nearest_b_values_count(tmp_path):
+    put(tmp_path, "sub-01", 10, TEN)
+    put(tmp_path, "sub-02", 10)
+    (tmp_path / "dwi.bval").write_text("0 5 20 50 80 100 150 200 300 1000")
+    largest = {name: series.bvalues[-1] for name, series in found(tmp_path).items()}
+    assert largest == {"sub-01_dwi.nii.gz": 500, "sub-02_dwi.nii.gz": 1000}
+
+
 def test_complex_parts_wrong_names_and_twins(tmp_path):
     put(tmp_path, "sub-01_part-mag", 10, TEN)
     put(tmp_path, "sub-01_part-phase", 10, TEN)

@@ -16,5 +16,5 @@ def test_one_by_one_is_lazy():
 
 
 def test_a_process_that_dies_costs_one_task():
-    found = list(in_processes(die_at_3, [1, 2, 3, 4], 2, lost=nothing))
-    assert sorted(found) == [-3, 1, 4, 16]
+    found = list(in_processes(die_at_3, [3, 1, 2, 4, 5], 1, lost=nothing))
+    assert sorted(found) == [-3, 1, 4, 16, 25]
