@@ -136,9 +136,11 @@ class Subject:
     @cached_property
     def rows(self) -> list[NDArray[np.intp] | slice]:
         """The voxels that all repeats have, as rows of each store."""
+        if len({len(fit) for fit in self.fits}) == 1:  # mostly they are the same ones: told part by part
+            parts = zip(*(fit.places() for fit in self.fits), strict=True)
+            if all(np.array_equal(one, part[0][1]) for part in parts for _, one in part[1:]):
+                return [slice(None)] * len(self.fits)
         places = [np.concatenate([part for _, part in fit.places()]) for fit in self.fits]
-        if all(len(one) == len(places[0]) and np.array_equal(one, places[0]) for one in places[1:]):
-            return [slice(None)] * len(places)
         common = places[0]
         for one in places[1:]:
             common = np.intersect1d(common, one, assume_unique=True)

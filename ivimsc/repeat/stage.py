@@ -62,7 +62,11 @@ class RepeatJob:
 
 
 class RepeatRow(NamedTuple):
-    """One map in one region. voxels : that all repeats have (of the least subject, for regions); values : (target, repeat)."""
+    """One map in one region.
+
+    voxels : that all repeats have, or the fewest behind a median; values : (target, repeat), kept for pictures
+    pairs : the first repeat beside each later one, as (first, later, agreement)
+    """
 
     level: str
     region: str
@@ -70,13 +74,8 @@ class RepeatRow(NamedTuple):
     subjects: tuple[str, ...]
     voxels: int
     found: Repeatability
-    values: NDArray[np.float64]
-
-    @property
-    def pairs(self) -> list[tuple[int, int, Agreement]]:
-        """The first repeat beside each later one."""
-        log = self.key in LOGARITHMIC
-        return [(0, j, agreement(self.values[:, 0], self.values[:, j], log)) for j in range(1, self.values.shape[1])]
+    values: NDArray[np.floating]
+    pairs: list[tuple[int, int, Agreement]]
 
 
 class RepeatResult(NamedTuple):
@@ -178,7 +177,10 @@ def _region_rows(subjects: list[Subject], key: str) -> Iterator[RepeatRow]:
 
 
 def _row(level: str, region: str, key: str, subjects: tuple[str, ...], voxels: int, values: NDArray) -> RepeatRow:
-    return RepeatRow(level, region, key, subjects, voxels, repeatability(values, key in LOGARITHMIC), values)
+    log = key in LOGARITHMIC
+    pairs = [(0, j, agreement(values[:, 0], values[:, j], log)) for j in range(1, values.shape[1])]
+    kept = values if level == REGION else values.astype(np.float32)  # as stores have them, at half the size
+    return RepeatRow(level, region, key, subjects, voxels, repeatability(values, log), kept, pairs)
 
 
 def _write(job: RepeatJob, rows: list[RepeatRow]) -> list[Path]:
