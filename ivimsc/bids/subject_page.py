@@ -86,7 +86,7 @@ def _section(series: Series, stores: list[Path], plan: Plan, anew: bool) -> tupl
     notes = [note if len(of) == len(stores) else f"{', '.join(of)}: {note}" for note, of in told.items()]
     height, width = place.inside.shape
     section = {
-        "series": series, "pictures": pictures, "bars": shown.bars, "place": place, "rows": rows, "notes": notes,
+        "series": series, "pictures": pictures, "bars": {key: shown.bars[key] for key in BY_KEY if key in shown.bars}, "place": place, "rows": rows, "notes": notes,
         "sides": [(getattr(place.view, side), side) for side in ("left", "right", "top", "bottom")],
         "ratio": f"{width / (place.aspect * height):.4g}", "bvalues": bvalues, "shares": counts,
         "folder": folder_of(series, plan).relative_to(plan.out).as_posix(), "stores": [path.name for path in stores],

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -273,3 +274,9 @@ def test_the_page_keeps_what_earlier_runs_fitted(again):
     assert states(done) == [FITTED]
     page = (again.out / "sub-01.html").read_text()
     assert "ses-a_dwi" in page and page.count("<th>nlls</th>") == 2 and page.count("<th>adc</th>") == 1
+    row = re.search(r"<tr><td>adc</td>(.*?)</tr>", page)[1]
+    cells = re.findall(r'<td title="(\d+) voxels count">(.*?)</td>', row)
+    with EstimateStore(again.out / "sub-01" / "ses-b" / "dwi" / "sub-01_ses-b_adc.h5") as store:
+        d = store["d"][np.isin(store["outcome"], [1, 2, 4])]
+    assert [int(n) > 0 for n, _ in cells] == [True, False, True, False]  # S0, f, D, D*: each under its own head
+    assert cells[2] == (str(len(d)), f"{1e3 * np.median(d):.3g} ({1e3 * np.quantile(d, 0.25):.3g} to {1e3 * np.quantile(d, 0.75):.3g})")  # fmt: skip
