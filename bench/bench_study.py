@@ -41,7 +41,7 @@ def run(root: Path, out: Path, *words: str) -> dict[str, float]:
     subprocess.run([sys.executable, "-m", "ivimsc", "bids", root, out, *words], check=True, capture_output=True)
     wall, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"wall [s]": wall, "cpu [s]": cpu, "peak [MiB]": after.ru_maxrss / 1024}
+    return {"wall [s]": wall, "cpu [s]": cpu, "peak so far [MiB]": after.ru_maxrss / 1024}
 
 
 def bench_study(study, tmp_path, record):
