@@ -26,20 +26,19 @@ def draw_group(group: Group, path: Path) -> None:
     path : PNG file to write
     """
     methods = list(dict.fromkeys(scan.method for scan in group.scans))
-    keys = [key for key in BY_KEY if key != "s0" and any(row.row.key == key for row in group.rows)]
     regions = list(dict.fromkeys(row.row.region for row in group.rows))
-    height = 2.5 * len(methods) * (len(keys) + 1) + 0.4
-    figure, grid = new_figure(len(methods) * (len(keys) + 1), 1, (WIDE, height), squeeze=False)
-    panels = iter(grid[:, 0])
-    for method in methods:
-        for key in keys:
-            axes = next(panels)
+    known = {(row.scan.method, row.row.key) for row in group.rows}
+    keys = [key for key in (*BY_KEY, None) if key != "s0"]  # None: the outcomes
+    panels = [(method, key) for method in methods for key in keys if key is None or (method, key) in known]
+    figure, grid = new_figure(len(panels), 1, (WIDE, 2.5 * len(panels) + 0.4), squeeze=False)
+    for axes, (method, key) in zip(grid[:, 0], panels, strict=True):
+        if key is None:
+            _outcomes(axes, [scan for scan in group.scans if scan.method == method])
+            axes.set_title(f"{method}: how the voxels of each scan ended", loc="left", fontsize=10)
+        else:
             members = [one for one in group.rows if one.scan.method == method and one.row.key == key]
             _medians(axes, BY_KEY[key], members, regions[:MOST])
             axes.set_title(f"{method}: {BY_KEY[key].name}", loc="left", fontsize=10)
-        axes = next(panels)
-        _outcomes(axes, [scan for scan in group.scans if scan.method == method])
-        axes.set_title(f"{method}: how the voxels of each scan ended", loc="left", fontsize=10)
     left = len(regions) - MOST
     note = f"; {left} more regions are in the table" if left > 0 else ""
     figure.suptitle(f"a point for each scan: the median of a region; bars: the median of the scans{note}", fontsize=10)
@@ -48,9 +47,6 @@ def draw_group(group: Group, path: Path) -> None:
 
 def _medians(axes: Axes, p: Parameter, rows: list[GroupRow], regions: list[str]) -> None:
     """A point for each scan in each region, side by side in the order of the scans; outliers are red and named."""
-    if not rows:
-        axes.set_axis_off()
-        return
     for place, region in enumerate(regions):
         here = [row for row in rows if row.row.region == region]
         values = np.array([row.row.median for row in here]) * p.display_scale
