@@ -1,12 +1,13 @@
 """Estimates to NIfTI maps, named and described as the BEP016 draft of BIDS has it.
 
 ``<stem>_model-ivim_desc-<method>_param-<key>_dwimap.nii.gz`` with a JSON file beside each, and one
-``dataset_description.json`` per folder. All maps of a call appear together, or none.
+``dataset_description.json`` per folder, or at the root of a study. All maps of a call appear together, or none.
+docs/studies.md says which text of the draft it is.
 """
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +27,7 @@ from ivimsc.store import EstimateStore
 from ivimsc.text import strict_json
 from ivimsc.voxels import Geometry
 
-__all__ = ["MAP_KEYS", "map_paths", "map_stem", "map_window", "write_estimates", "write_maps"]
+__all__ = ["MAP_KEYS", "describe_dataset", "map_paths", "map_stem", "map_window", "write_estimates", "write_maps"]
 
 MAP_KEYS = ("s0", "f", "d", "dstar", "rmse", "outcome", "fstd", "dstd", "dstarstd", "gap", "chi2",
             "k", "f2", "dstar2", "kstd", "f2std", "dstar2std")  # fmt: skip
@@ -44,7 +45,11 @@ class _Run(NamedTuple):
 
 
 def write_maps(
-    estimates: "str | Path | EstimateStore | _InMemory", out: str | Path, force: bool = False, stem: str | None = None
+    estimates: "str | Path | EstimateStore | _InMemory",
+    out: str | Path,
+    force: bool = False,
+    stem: str | None = None,
+    of_study: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write the maps of an estimate store, float32 (outcome uint8), with the affine and codes of the input.
 
@@ -57,6 +62,7 @@ def write_maps(
     out : folder; made if it is not there
     force : replace maps of the same names
     stem : how the names begin; by default the store's own name without its ending and method
+    of_study : where the maps are part of a study, more keys of every JSON file; the study describes itself at its root
 
     Returns
     -------
@@ -79,7 +85,9 @@ def write_maps(
         maps = map_paths(out, stem, store.method, [field.key for field in fields])
         sidecars = [path.with_name(path.name.removesuffix(".nii.gz") + ".json") for path in maps]
         make_folder(out)
-        texts = dict(zip(sidecars, (_about(field, store) for field in fields), strict=True)) | _folder(out)
+        more = of_study or {}
+        texts = dict(zip(sidecars, (_about(field, store) | more for field in fields), strict=True))
+        texts |= _folder(out) if of_study is None else {}
         with written_together([*maps, *texts], force) as temporary:
             for path, text in zip(temporary[len(maps) :], texts.values(), strict=True):
                 words = json.dumps(strict_json(text), indent=2, ensure_ascii=False, allow_nan=False)
@@ -234,8 +242,13 @@ def _about(field: Field, store: EstimateStore) -> dict[str, Any]:
     """The sidecar of one map."""
     about: dict[str, Any] = {
         "Description": field.meaning,
-        "Units": "arbitrary" if field.unit == "as the input" else field.unit,
-        "Model": "ivim",
+        "Units": "arbitrary"
+        if field.unit == "as the input"
+        else field.unit.replace("²", "^2"),  # as in the draft's examples
+        "Model": {
+            "Description": "intravoxel incoherent motion (IVIM)",
+            "Parameters": {"FitMethod": store.method, **store.options},
+        },
         "FitMethod": store.method,
         "bvalues": store.bvalues.tolist(),
         "options": store.options,
@@ -253,8 +266,17 @@ def _about(field: Field, store: EstimateStore) -> dict[str, Any]:
 def _folder(out: Path) -> dict[Path, dict[str, Any]]:
     """dataset_description.json, which a BIDS folder needs once: nothing where there is one."""
     path = out / "dataset_description.json"
-    if path.exists():
-        return {}
+    return {} if path.exists() else {path: describe_dataset("IVIM parameter maps")}
+
+
+def describe_dataset(name: str, **more: Any) -> dict[str, Any]:
+    """What dataset_description.json says of a folder of maps.
+
+    Parameters
+    ----------
+    name : of the data set
+    more : further keys, as SourceDatasets
+    """
     made = {"Name": "ivimsc", "Version": __version__}
-    about = {"Name": "IVIM parameter maps", "BIDSVersion": "1.10.0", "DatasetType": "derivative", "GeneratedBy": [made]}
-    return {path: about}
+    about = {"Name": name, "BIDSVersion": "1.10.0", "DatasetType": "derivative", "GeneratedBy": [made]}
+    return about | more

@@ -81,11 +81,11 @@ def test_slabs_and_runs_change_nothing(slab: int, run: int, tmp_path: Path, monk
 
 def test_sidecars(tmp_path: Path) -> None:
     paths = write_maps(make_store(tmp_path), tmp_path / "out")
-    units = {"s0": "arbitrary", "f": "1", "d": "mm²/s", "dstar": "mm²/s", "rmse": "arbitrary"}
+    units = {"s0": "arbitrary", "f": "1", "d": "mm^2/s", "dstar": "mm^2/s", "rmse": "arbitrary"}
     for path, unit in zip(paths, units.values(), strict=False):
         about = json.loads(Path(str(path).replace(".nii.gz", ".json")).read_text(encoding="utf-8"))
         assert about["Units"] == unit and about["Description"]
-        assert (about["Model"], about["FitMethod"]) == ("ivim", "nlls")
+        assert about["Model"]["Parameters"] == {"FitMethod": "nlls", "bounds": [0, 1]} and about["FitMethod"] == "nlls"
         assert about["bvalues"] == [0, 50, 800] and about["options"] == {"bounds": [0, 1]}
         assert (about["input"], about["input_sha256"]) == ("sub-01_dwi.nii.gz", "ab12")
         assert about["version"].startswith("ivimsc ") and len(about["signals_sha256"]) == 64

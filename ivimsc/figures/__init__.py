@@ -8,7 +8,17 @@ radiologist expects them, with the patient's sides at the edges.
 
 from ivimsc.figures.canvas import COLOURS, CURVES, MEANINGLESS, OUTCOME_COLOURS, SHORT, bare, new_figure, save
 from ivimsc.figures.page import sheet
-from ivimsc.figures.slices import Slice, into_slice, mark_sides, range_of, show_difference, show_map, show_outcome
+from ivimsc.figures.slices import (
+    Slice,
+    into_slice,
+    map_pixels,
+    mark_sides,
+    outcome_pixels,
+    range_of,
+    show_difference,
+    show_map,
+    show_outcome,
+)
 
 __all__ = [
     "COLOURS",
@@ -19,7 +29,9 @@ __all__ = [
     "Slice",
     "bare",
     "into_slice",
+    "map_pixels",
     "mark_sides",
+    "outcome_pixels",
     "new_figure",
     "range_of",
     "save",
