@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from ivimsc.compiling import cache as module
-from ivimsc.compiling.cache import CheckedFile, Stamp, cache_folder, cache_note
+from ivimsc.compiling import stamp
+from ivimsc.compiling.cache import CheckedFile, cache_folder, cache_note
+from ivimsc.compiling.stamp import Stamp
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,7 +87,7 @@ class TestStamp:
 
     def test_versions_count(self, monkeypatch):
         before = digest(SOURCE)
-        monkeypatch.setattr(module, "_versions", lambda: b"another numba")
+        monkeypatch.setattr(stamp, "_versions", lambda: b"another numba")
         assert digest(SOURCE) != before
 
 
@@ -133,6 +135,17 @@ class TestFile:
         assert isinstance(file.load("key"), Vanishing)
         monkeypatch.delattr(sys.modules[__name__], "Vanishing")
         assert file.load("key") is None
+
+    def test_what_was_compiled_ahead_is_read_from_a_folder_that_cannot_be_written_to(self, file, tmp_path):
+        file.save("key", 1)
+        later = CheckedFile(str(tmp_path / "mine"), file._base.name, Stamp(made(SOURCE), [file._base.parent]))
+        assert later.load("key") == 1 and later.load("other") is None
+        later.save("other", 2)
+        assert later.load("other") == 2 and file.load("other") is None
+        stale = CheckedFile(
+            str(tmp_path / "my"), file._base.name, Stamp(made(SOURCE.replace("2.5", "3")), [file._base.parent])
+        )
+        assert stale.load("key") is None
 
     def test_no_place_is_no_error(self, tmp_path):
         (tmp_path / "taken").write_text("a file")

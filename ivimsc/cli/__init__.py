@@ -12,7 +12,21 @@ import typer
 from typer.main import get_command
 
 from ivimsc import __version__
-from ivimsc.cli import compare, demo, dictionary, fit, info, paper, register, report, roi, simulate, stores, train
+from ivimsc.cli import (
+    compare,
+    demo,
+    dictionary,
+    fit,
+    info,
+    paper,
+    register,
+    report,
+    roi,
+    simulate,
+    stores,
+    train,
+    warm_up,
+)
 from ivimsc.cli.stopping import stoppable
 from ivimsc.cli.streams import patient_streams
 from ivimsc.cli.words import error_in_options
@@ -30,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (fit, simulate, stores, roi, register, compare, report, demo, train, dictionary, paper, info):
+for group in (fit, simulate, stores, roi, register, compare, report, demo, train, dictionary, paper, info, warm_up):
     group.register(app)
 
 
@@ -104,7 +118,7 @@ def _usage(error: Exception) -> str:
 def _tell_cache(words: Sequence[str]) -> None:
     """A note where the kernels that this command compiled cannot be kept as usual."""
     cache = sys.modules.get("ivimsc.compiling.cache")
-    if cache and "info" not in words and (note := cache.cache_note()):
+    if cache and "info" not in words and cache.kept_here() and (note := cache.cache_note()):
         print(f"ivimsc: note: {note}", file=sys.stderr)
 
 
