@@ -1,9 +1,13 @@
 """To a cluster: a scheduler that runs already, or one of our own with some worker processes on this machine."""
 
+import asyncio
+import json
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from ivimsc.cluster.worker import About, about
@@ -126,18 +130,44 @@ def _local(distributed: Any, count: int) -> Iterator[Any]:
 
 @contextmanager
 def _client(distributed: Any, where: Any, name: str) -> Iterator[Any]:
-    try:
-        whom = {"scheduler_file": where} if str(where).endswith(".json") else {"address": where}
-        client = distributed.Client(**whom, timeout=PATIENCE, set_as_default=False)
-    except FileNotFoundError:
-        raise InputError(f"cluster: found no file {name}, expected the scheduler file of a running Dask scheduler") from None  # fmt: skip
-    except (OSError, ValueError, TimeoutError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"cluster: found no scheduler that answers at {name} within {PATIENCE} s ({reason[:120]}), expected a running Dask scheduler") from None  # fmt: skip
+    if isinstance(where, str):
+        where = _address_in(Path(where)) if where.endswith(".json") else where
+        _require_answer(distributed, where, name)
+    client = distributed.Client(where, timeout=PATIENCE, set_as_default=False)
     try:
         yield client
     finally:
         client.close(timeout=5)
+
+
+def _address_in(file: Path) -> str:
+    """The address in a scheduler file."""
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["address"])
+    except FileNotFoundError:
+        raise InputError(f"cluster: found no file {file}, expected the scheduler file of a running Dask scheduler") from None  # fmt: skip
+    except (OSError, ValueError, TypeError, KeyError):
+        raise InputError(f"cluster: found {file}, expected the scheduler file of a running Dask scheduler") from None
+
+
+def _require_answer(distributed: Any, address: str, name: str) -> None:
+    """Ask a scheduler who it is: Dask's own client waits for ever where somebody listens who never says a word."""
+
+    async def ask() -> None:
+        arguments = distributed.security.Security().get_connection_args("client")
+        peer = distributed.core.rpc(address, timeout=PATIENCE, connection_args=arguments)
+        try:
+            await asyncio.wait_for(peer.identity(), PATIENCE)
+        finally:
+            with suppress(Exception):
+                await asyncio.wait_for(peer.close_rpc(), 1)
+
+    try:
+        with ThreadPoolExecutor(1) as pool:  # in a thread of its own: notebooks have a loop already
+            pool.submit(lambda: asyncio.run(ask())).result()
+    except (OSError, ValueError, TimeoutError, RuntimeError) as error:
+        reason = f" ({str(error).splitlines()[0][:120]})" if str(error) else ""
+        raise InputError(f"cluster: found no scheduler that answers at {name} within {PATIENCE} s{reason}, expected a running Dask scheduler") from None  # fmt: skip
 
 
 def _require_workers(client: Any, name: str) -> None:
