@@ -163,11 +163,13 @@ class _UnderWay:
 @contextmanager
 def _told(cluster: Cluster) -> Iterator[None]:
     """Errors of Dask as the one line that a user sees; use as a context manager."""
-    from distributed import CommClosedError, KilledWorker
+    from distributed import KilledWorker
     from distributed.client import FutureCancelledError
+    from distributed.comm import CommClosedError
 
     try:
-        yield
+        with cluster.client.as_current():  # this client, whatever others there are
+            yield
     except IvimscError:
         raise
     except KilledWorker as error:
