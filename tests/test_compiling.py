@@ -4,16 +4,19 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 import types
 from enum import IntEnum
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
 from ivimsc.compiling import cache as module
 from ivimsc.compiling import stamp
 from ivimsc.compiling.cache import CheckedFile, cache_folder, cache_note
+from ivimsc.compiling.clock import CompileClock
 from ivimsc.compiling.stamp import Stamp
 
 ROOT = Path(__file__).parents[1]
@@ -217,3 +220,19 @@ def test_a_kernel_is_kept_and_a_damaged_one_is_compiled_anew(tmp_path):
         damaged = path.stat().st_mtime_ns
         assert compute() == truth and path.stat().st_mtime_ns != damaged
         assert not list(tmp_path.rglob("*.nb[ic]")) and not list(tmp_path.rglob("*.tmp"))
+
+
+class TestClock:
+    def test_compilations_count_and_calls_do_not(self):
+        told = []
+        inner = numba.njit(lambda x: x + 1)
+        outer = numba.njit(lambda x: inner(x) * 2)  # compiles the other inside: one stretch of time
+        begin = time.perf_counter()
+        with CompileClock(lambda: told.append(1)) as clock:
+            assert outer(1) == 4
+            first = clock.seconds
+            assert outer(2) == 6
+        assert 0 < first == clock.seconds < time.perf_counter() - begin and told == [1]
+        with CompileClock() as quiet:
+            outer(3)
+        assert quiet.seconds == 0
