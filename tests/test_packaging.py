@@ -15,7 +15,21 @@ from ivimsc import __version__
 
 ROOT = Path(__file__).parents[1]
 KEPT = ("ivimsc", "data", "pyproject.toml", "setup.py", "setup.cfg", "README.md", "LICENSE")
-INSIDE = (".py", ".csv", ".md", ".js", ".css", ".html", ".gz", ".bval", ".bvec", ".json", ".safetensors", ".tsv", ".txt")
+INSIDE = (
+    ".py",
+    ".csv",
+    ".md",
+    ".js",
+    ".css",
+    ".html",
+    ".gz",
+    ".bval",
+    ".bvec",
+    ".json",
+    ".safetensors",
+    ".tsv",
+    ".txt",
+)
 BUILD = "import setuptools.build_meta as build; build.build_wheel('dist'); build.build_sdist('dist')"
 
 
@@ -36,7 +50,9 @@ def built(tmp_path_factory):
 def of_package():
     """The files that an installation needs, by their names in a wheel."""
     code = {str(path.relative_to(ROOT)) for path in (ROOT / "ivimsc").rglob("*.py")}
-    static = {str(p.relative_to(ROOT)) for p in (ROOT / "ivimsc").rglob("*") if p.is_file() and p.parent.name == "static"}
+    static = {
+        str(p.relative_to(ROOT)) for p in (ROOT / "ivimsc").rglob("*") if p.is_file() and p.parent.name == "static"
+    }
     data = (p for p in (ROOT / "data").rglob("*") if p.is_file() and p.parent.name in ("data", "placenta", "models"))
     return code | static | {f"ivimsc/{path.relative_to(ROOT)}" for path in data}
 
@@ -66,7 +82,9 @@ def test_the_sdist_can_be_built_from(built):
 
 
 class TestImages:
-    image, recipe, steps = ((ROOT / "container" / name).read_text() for name in ("Containerfile", "ivimsc.def", "install.sh"))
+    image, recipe, steps = (
+        (ROOT / "container" / name).read_text() for name in ("Containerfile", "ivimsc.def", "install.sh")
+    )
 
     def test_both_recipes_take_the_steps_of_the_script(self):
         step = "sh /opt/ivimsc/container/install.sh /opt/ivimsc"
@@ -85,4 +103,6 @@ class TestImages:
         known = {command.name for command in app.registered_commands}
         assert set(re.findall(r"^ivimsc (\S+)$", self.steps, re.M)) == {"warm-up", "info"} <= known
         extras = re.search(r"\[([\w,]+)\]", self.steps)[1].split(",")
-        assert set(extras) <= set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+        assert set(extras) <= set(
+            tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        )

@@ -44,7 +44,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (fit, simulate, stores, roi, register, compare, report, demo, train, dictionary, paper, info, warm_up):
+for group in (
+    fit,
+    simulate,
+    stores,
+    join,
+    roi,
+    register,
+    compare,
+    report,
+    demo,
+    train,
+    dictionary,
+    paper,
+    info,
+    warm_up,
+):
     group.register(app)
 
 

@@ -1,4 +1,4 @@
-"""``ivimsc fit`` and ``ivimsc join``."""
+"""``ivimsc fit``."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from ivimsc.text import one_line
 
-__all__ = ["register"]
+__all__ = ["exit_code", "register", "show_fit"]
 
 TABLES = (".csv", ".tsv", ".txt")  # endings of tables of decay curves
 
@@ -16,7 +16,6 @@ TABLES = (".csv", ".tsv", ".txt")  # endings of tables of decay curves
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command("fit")(fit)
-    app.command("join")(join)
 
 
 def fit(
@@ -60,29 +59,12 @@ def fit(
     job = FitJob(input, method, out, **given, **where, bvalues=wanted, maps=not no_maps, settings=chosen, chunk=chunk)
     page = _report_job(job) if report else None
     done = _fit(job, context.command.params)
-    _show(done, method)
+    show_fit(done, method)
     if page is not None:
         from ivimsc.report import write_report
 
         print(f"report:    {write_report(page)}")
-    return _exit_code(done)
-
-
-def join(
-    context: typer.Context,
-    parts: list[Path] = typer.Argument(..., metavar="PART.h5…", help="The estimate stores of all parts of one fit."),
-    out: Path = typer.Option(..., metavar="DIR", help="Folder for the estimate store and the maps."),
-    force: bool = typer.Option(False, "--force", help="Overwrite earlier results of this method."),
-    no_maps: bool = typer.Option(False, "--no-maps", help="Write the estimate store alone."),
-) -> int:
-    """Put the parts of a fit (`ivimsc fit --part i/n`) together: estimate store and NIfTI maps."""
-    from ivimsc.cli.show import progress
-    from ivimsc.fit import join_parts
-
-    with progress("join") as advance:
-        done = join_parts(parts, out, force, not no_maps, advance)
-    _show(done, f"{len(parts)} parts")
-    return _exit_code(done)
+    return exit_code(done)
 
 
 def _part(text: str | None) -> tuple[int, int] | None:
@@ -112,7 +94,7 @@ def _fit(job: Any, parameters: Any) -> Any:
         raise typer.Exit(130) from None
 
 
-def _show(done: Any, what: str) -> None:
+def show_fit(done: Any, what: str) -> None:
     """What a fit did: what ran where, how fast, how the voxels ended, and where the results are."""
     from ivimsc.cli.show import outcome_lines
 
@@ -129,7 +111,8 @@ def _show(done: Any, what: str) -> None:
         print(f"maps:      {str(done.maps[0]).split('_param-')[0]}_param-{{{keys}}}_dwimap.nii.gz")
 
 
-def _exit_code(done: Any) -> int:
+def exit_code(done: Any) -> int:
+    """0, or 3 with a warning where over half of the voxels have a bad signal."""
     if not done.mostly_bad:
         return 0
     advice = "over half of the voxels have a bad signal (outcome 5); a mask leaves them out"
