@@ -18,6 +18,7 @@ from ivimsc.cli import (
     dictionary,
     fit,
     info,
+    join,
     paper,
     register,
     report,
