@@ -28,6 +28,7 @@ from ivimsc.cli import (
     train,
     warm_up,
 )
+from ivimsc.cli.housing import house_matplotlib
 from ivimsc.cli.stopping import stoppable
 from ivimsc.cli.streams import patient_streams
 from ivimsc.cli.words import error_in_options
@@ -83,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     the exit code, see the module
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    house_matplotlib()
     with patient_streams() as failed, stoppable():
         code = _run(words)
         _tell_cache(words)

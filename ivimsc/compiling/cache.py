@@ -30,7 +30,7 @@ from numba.core.serialize import dumps
 
 from ivimsc.compiling.stamp import MAGIC, Stamp, types_text
 
-__all__ = ["CheckedFile", "cache_folder", "cache_note", "guard", "kept_here"]
+__all__ = ["CheckedFile", "cache_folder", "cache_note", "guard", "kept_here", "private_folder"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 _DIGEST = 32  # bytes of a SHA-256
@@ -48,8 +48,14 @@ def cache_folder() -> tuple[Path | None, str]:
     for folder, kind in places:
         if folder is not None and _is_writable(folder):
             return folder, kind
+    folder = private_folder()
+    return (None, "none") if folder is None else (folder, "temporary")
+
+
+def private_folder() -> Path | None:
+    """A folder of this user alone among the temporary files, for what finds no other place; None where there is none."""
     folder = Path(tempfile.gettempdir()) / f"ivimsc-kernels-{getattr(os, 'getuid', lambda: 0)()}"
-    return (folder, "temporary") if _is_private(folder) and _is_writable(folder) else (None, "none")
+    return folder if _is_private(folder) and _is_writable(folder) else None
 
 
 def cache_note() -> str:
