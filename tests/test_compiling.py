@@ -197,6 +197,13 @@ class TestPlace:
     def test_a_folder_that_is_given_comes_first_and_is_no_news(self, tmp_path, monkeypatch):
         monkeypatch.setattr(module.numba.config, "CACHE_DIR", str(tmp_path))
         assert cache_folder() == (tmp_path, "given") and cache_note() == ""
+        assert module._ahead(Path(module.__file__)) == []
+
+    def test_what_is_given_but_cannot_be_written_to_is_read_before_the_package(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(module.numba.config, "CACHE_DIR", str(tmp_path))
+        monkeypatch.setattr(module, "_is_writable", lambda folder: False)
+        source = Path(module.__file__)
+        assert module._ahead(source) == [tmp_path / "ivimsc_compiling", source.parent / "__pycache__"]
 
 
 COMPUTE = "import ivimsc; print(float(ivimsc.simulate_signals(1.0, 0.3, 1.6e-3, 45e-3, [0, 50, 500])[1]).hex())"

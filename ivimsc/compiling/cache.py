@@ -85,7 +85,12 @@ def _folder_of(source: Path, folder: Path | None, kind: str) -> Path:
 
 
 def _ahead(source: Path) -> list[Path]:
-    """Where kernels of a source file may have been kept by another user: with the package, and in the folder that is given."""
+    """Where kernels of a source file may have been kept ahead: in the folder that is given, and with the package.
+
+    A folder that is given and can be written to is the only one.
+    """
+    if cache_folder()[1] == "given":
+        return []
     given = numba.config.CACHE_DIR
     return [_folder_of(source, Path(given) if given else None, "given"), _folder_of(source, PACKAGE, "package")]
 
