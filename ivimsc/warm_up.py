@@ -73,8 +73,8 @@ def _steps(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
         path, more = folder / f"{name}-{model}.h5", {} if model == "biexp" else {"model": model}
         yield f"simulate {name}, {model}", lambda path=path, name=name, more=more: write_phantom(path, name, BVALUES, 30.0, 0, "rician", shape=SHAPE, **more)  # fmt: skip
     voxels, fitted = folder / "placenta-biexp.h5", {}
-    for method, settings in FITS:
-        out = folder / f"{method}{len(fitted)}"
+    for number, (method, settings) in enumerate(FITS):
+        out = folder / f"fit{number}"
         words = " ".join([method, *(f"{key}={value}" for key, value in settings.items())])
         job = FitJob(voxels, method, out, device="cpu", maps=False, settings=settings)
         fitted.setdefault(method, job.target)
