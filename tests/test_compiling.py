@@ -4,15 +4,20 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 import types
 from enum import IntEnum
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
 from ivimsc.compiling import cache as module
-from ivimsc.compiling.cache import CheckedFile, Stamp, cache_folder, cache_note
+from ivimsc.compiling import stamp
+from ivimsc.compiling.cache import CheckedFile, cache_folder, cache_note
+from ivimsc.compiling.clock import CompileClock
+from ivimsc.compiling.stamp import Stamp
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,7 +90,7 @@ class TestStamp:
 
     def test_versions_count(self, monkeypatch):
         before = digest(SOURCE)
-        monkeypatch.setattr(module, "_versions", lambda: b"another numba")
+        monkeypatch.setattr(stamp, "_versions", lambda: b"another numba")
         assert digest(SOURCE) != before
 
 
@@ -134,6 +139,17 @@ class TestFile:
         monkeypatch.delattr(sys.modules[__name__], "Vanishing")
         assert file.load("key") is None
 
+    def test_what_was_compiled_ahead_is_read_from_a_folder_that_cannot_be_written_to(self, file, tmp_path):
+        file.save("key", 1)
+        later = CheckedFile(str(tmp_path / "mine"), file._base.name, Stamp(made(SOURCE), [file._base.parent]))
+        assert later.load("key") == 1 and later.load("other") is None
+        later.save("other", 2)
+        assert later.load("other") == 2 and file.load("other") is None
+        stale = CheckedFile(
+            str(tmp_path / "my"), file._base.name, Stamp(made(SOURCE.replace("2.5", "3")), [file._base.parent])
+        )
+        assert stale.load("key") is None
+
     def test_no_place_is_no_error(self, tmp_path):
         (tmp_path / "taken").write_text("a file")
         for folder in (tmp_path / "taken", Path(os.devnull) / "none"):
@@ -181,6 +197,13 @@ class TestPlace:
     def test_a_folder_that_is_given_comes_first_and_is_no_news(self, tmp_path, monkeypatch):
         monkeypatch.setattr(module.numba.config, "CACHE_DIR", str(tmp_path))
         assert cache_folder() == (tmp_path, "given") and cache_note() == ""
+        assert module._ahead(Path(module.__file__)) == []
+
+    def test_what_is_given_but_cannot_be_written_to_is_read_before_the_package(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(module.numba.config, "CACHE_DIR", str(tmp_path))
+        monkeypatch.setattr(module, "_is_writable", lambda folder: False)
+        source = Path(module.__file__)
+        assert module._ahead(source) == [tmp_path / "ivimsc_compiling", source.parent / "__pycache__"]
 
 
 COMPUTE = "import ivimsc; print(float(ivimsc.simulate_signals(1.0, 0.3, 1.6e-3, 45e-3, [0, 50, 500])[1]).hex())"
@@ -204,3 +227,19 @@ def test_a_kernel_is_kept_and_a_damaged_one_is_compiled_anew(tmp_path):
         damaged = path.stat().st_mtime_ns
         assert compute() == truth and path.stat().st_mtime_ns != damaged
         assert not list(tmp_path.rglob("*.nb[ic]")) and not list(tmp_path.rglob("*.tmp"))
+
+
+class TestClock:
+    def test_compilations_count_and_calls_do_not(self):
+        told = []
+        inner = numba.njit(lambda x: x + 1)
+        outer = numba.njit(lambda x: inner(x) * 2)  # compiles the other inside: one stretch of time
+        begin = time.perf_counter()
+        with CompileClock(lambda: told.append(1)) as clock:
+            assert outer(1) == 4
+            first = clock.seconds
+            assert outer(2) == 6
+        assert 0 < first == clock.seconds < time.perf_counter() - begin and told == [1]
+        with CompileClock() as quiet:
+            outer(3)
+        assert quiet.seconds == 0

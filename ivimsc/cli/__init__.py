@@ -19,6 +19,7 @@ from ivimsc.cli import (
     dictionary,
     fit,
     info,
+    join,
     paper,
     register,
     repeat,
@@ -27,7 +28,9 @@ from ivimsc.cli import (
     simulate,
     stores,
     train,
+    warm_up,
 )
+from ivimsc.cli.housing import house_matplotlib
 from ivimsc.cli.stopping import stoppable
 from ivimsc.cli.streams import patient_streams
 from ivimsc.cli.words import error_in_options
@@ -49,6 +52,7 @@ for group in (
     fit,
     simulate,
     stores,
+    join,
     roi,
     register,
     compare,
@@ -60,6 +64,7 @@ for group in (
     dictionary,
     paper,
     info,
+    warm_up,
 ):
     group.register(app)
 
@@ -83,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     the exit code, see the module
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    house_matplotlib()
     with patient_streams() as failed, stoppable():
         code = _run(words)
         _tell_cache(words)
@@ -134,7 +140,7 @@ def _usage(error: Exception) -> str:
 def _tell_cache(words: Sequence[str]) -> None:
     """A note where the kernels that this command compiled cannot be kept as usual."""
     cache = sys.modules.get("ivimsc.compiling.cache")
-    if cache and "info" not in words and (note := cache.cache_note()):
+    if cache and "info" not in words and cache.kept_here() and (note := cache.cache_note()):
         print(f"ivimsc: note: {note}", file=sys.stderr)
 
 

@@ -32,21 +32,28 @@ def compare(
     sigma: float = typer.Option(
         None, help="Noise SD of one image, for the evidence (default: as the store says, or from the residuals)."
     ),
+    cluster: str = typer.Option(
+        None,
+        metavar="local:N|ADDRESS",
+        help="Compute the bound on N worker processes, or on a Dask scheduler's workers.",
+    ),
     force: bool = typer.Option(False, "--force", help="Overwrite earlier results."),
 ) -> int:
     """Compare fits of one store: with the truth and the bounds, or with one another, and in the evidence for their models."""
     from contextlib import ExitStack
 
+    from ivimsc.cluster import opened_cluster
     from ivimsc.compare import compare as run
     from ivimsc.compare import write_comparison
     from ivimsc.device.launch import choose_device
     from ivimsc.store import EstimateStore, VoxelStore
 
-    launch = choose_device("cpu", threads)
     with ExitStack() as stack:
+        launch = choose_device("cpu", None if cluster else threads)
         store = stack.enter_context(VoxelStore(voxels))
         opened = [stack.enter_context(EstimateStore(path)) for path in fits]
         folder = fits[0].parent if out is None else out
+        launch.cluster = stack.enter_context(opened_cluster(None if no_bound else cluster, threads, print))
         comparison = run(store, opened, launch, bound=not no_bound, seed=seed, sigma=sigma)
         written = write_comparison(store, opened, comparison, folder, voxels.stem, force)
     _show(comparison, tissues)

@@ -16,6 +16,7 @@ EXTRAS = {
     "learn": (("torch",), "training of scdnn, mlp and ivimnet"),
     "register": (("SimpleITK",), "registration of the b-value images"),
     "report": (("bokeh",), "reports of fits, as one HTML file"),
+    "cluster": (("dask", "distributed"), "fits on many machines (--cluster)"),
     "cuda": (("numba-cuda",), "kernels on a GPU"),
 }
 

@@ -20,6 +20,9 @@ def paper(
     scale: float = typer.Option(1.0, help="Share of the paper's number of voxels."),
     seeds: int = typer.Option(3, help="Trainings of every network."),
     threads: int = typer.Option(None, help="CPU threads (default: all cores)."),
+    cluster: str = typer.Option(
+        None, metavar="local:N|ADDRESS", help="Fit and bound on N worker processes, or on a Dask scheduler's workers."
+    ),
     force: bool = typer.Option(False, "--force", help="Write tables and figures again; finished runs are kept."),
 ) -> None:
     """Rerun the paper's tables and figures on synthetic cohorts, beside the smallest possible error; resumable."""
@@ -29,6 +32,6 @@ def paper(
     def say(line: str) -> None:
         print(in_options(line, context.command.params), flush=True)
 
-    setting = Setting(out, work, scale, seeds, threads, force)
+    setting = Setting(out, work, scale, seeds, threads, force, cluster)
     for path in run_paper(name, setting, say):
         print(f"written: {path}")

@@ -9,11 +9,14 @@ of the draws' own noise, which would enter (m - x)².
 otherwise S0 has a flat prior, as for a method that fits S0.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc.cluster import run_jobs
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.methods.bayes import rows
@@ -29,6 +32,7 @@ TESTED, DRAWS = 4096, 32768  # most voxels tested; most draws per half
 FEWEST = 2000  # voxels in a store below which no bound is tried
 UNITS = {"s0": 1.0, "f": 1.0, "d": 1e3, "dstar": 1e3}  # of the truth, to [µm²/ms]
 BLOCK = 64  # voxels per call: each has some 10,000 draws
+PIECE = 512  # voxels of a job on a cluster: some seconds
 THIN = 10.0  # median effective sample size below which the bound is not to be trusted
 
 
@@ -84,7 +88,7 @@ def smallest_error(signals: NDArray[np.float32], truth: dict[str, NDArray], bval
     sigma : noise standard deviation, in the unit of the signal
     rician : the noise is Rician, not Gaussian
     s0_known : S0 is drawn with f, D and D*, instead of a flat prior
-    launch : CPU threads
+    launch : CPU threads, and the cluster that shares the work where there is one
     seed : of the choice of voxels
 
     Returns
@@ -120,16 +124,65 @@ def smallest_error(signals: NDArray[np.float32], truth: dict[str, NDArray], bval
     unit_signals(noise.b, np.ascontiguousarray(values[1:], np.float32), clean)
     clean = np.ascontiguousarray((clean * values[0].astype(np.float32)).T)
     noisy = np.ascontiguousarray(signals[tested], np.float32)
-    errors = {"noisy": [], "noise_free": []}
-    ess = []
-    for other in others:
-        draws = _draws(noise, other, s0_known, seed)
-        for name, some in (("noisy", noisy), ("noise_free", clean)):
-            found = posteriors(_problem(noise, draws), some, launch, block=BLOCK).values
-            means = found[[rows.F, rows.D, rows.DSTAR]].T.astype(np.float64)
-            errors[name].append(means - values[1:].T * (1, 1e-3, 1e-3))
-            ess.append(np.nanmedian(found[rows.ESS]))
-    return Bound(tested, *(first * second for first, second in errors.values()), float(min(ess)))
+    draws = [_draws(noise, other, s0_known, seed) for other in others]
+    asked = _Asked([_problem(noise, one) for one in draws], [noisy, clean], launch.threads)
+    found = _means(asked, launch)
+    errors = found.means - values[1:].T * (1, 1e-3, 1e-3)
+    ess = float(np.nanmedian(found.ess, axis=2).min())
+    return Bound(tested, *(errors[0] * errors[1]), ess)
+
+
+class _Asked(NamedTuple):
+    """Posteriors to compute: of each of the problems, for each of the arrays of signals (voxel, b)."""
+
+    problems: list[Problem]
+    signals: list[NDArray[np.float32]]
+    threads: int
+
+
+class _Piece(NamedTuple):
+    """The voxels start..stop of one of the arrays, under one of the problems."""
+
+    problem: int
+    signals: int
+    start: int
+    stop: int
+
+
+class _Means(NamedTuple):
+    """Posterior means (problem, signals, voxel, 3) of f, D, D* [1, mm²/s], and effective sample sizes (problem, signals, voxel)."""
+
+    means: NDArray[np.float64]
+    ess: NDArray[np.float64]
+
+
+def _means(asked: _Asked, launch: Launch) -> _Means:
+    """All posterior means, here or on the cluster of `launch`."""
+    cluster, n = launch.cluster, len(asked.signals[0])
+    size = n if cluster is None else PIECE
+    if cluster is not None:
+        asked = asked._replace(threads=cluster.threads)
+    shape = (len(asked.problems), len(asked.signals), n)
+    found = _Means(np.empty((*shape, 3)), np.empty(shape))
+    for piece, some in run_jobs(_means_of, _pieces(asked, size), cluster, asked):
+        place = (piece.problem, piece.signals, slice(piece.start, piece.stop))
+        found.means[place], found.ess[place] = some
+    return found
+
+
+def _pieces(asked: _Asked, size: int) -> Iterator[_Piece]:
+    for problem in range(len(asked.problems)):
+        for which, signals in enumerate(asked.signals):
+            for start in range(0, len(signals), size):
+                yield _Piece(problem, which, start, min(start + size, len(signals)))
+
+
+def _means_of(asked: _Asked, piece: _Piece) -> _Means:
+    """The posterior means of some voxels: without local rounds they depend on the signals alone."""
+    signals = asked.signals[piece.signals][piece.start : piece.stop]
+    launch = Launch("cpu", asked.threads)
+    found = posteriors(asked.problems[piece.problem], signals, launch, piece.start, block=BLOCK).values
+    return _Means(found[[rows.F, rows.D, rows.DSTAR]].T.astype(np.float64), found[rows.ESS].astype(np.float64))
 
 
 def _draws(noise: NoiseModel, values: NDArray[np.float64], s0_known: bool, seed: int) -> Draws:

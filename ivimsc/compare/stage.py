@@ -79,7 +79,7 @@ def compare(
     Parameters
     ----------
     voxels, fits : open stores
-    launch : where the bound is computed: CPU threads
+    launch : where the bound is computed: CPU threads, and those of a cluster where `launch.cluster` is one
     bound : compute the smallest possible error (needs truth and a simulated noise level)
     seed : of the bound's choice of voxels
     sigma : noise SD of one image for the evidence [unit of the signal]; None: as the store or the residuals tell it

@@ -6,7 +6,8 @@ a kernel whose helper in another file changed is taken for fresh. So kernels of 
 - a file begins with the SHA-256 of the rest, and what does not match is compiled anew and written over;
 - a kernel is fresh only if its source, that of all functions and the values of all constants that it refers to, and the versions of
   Python, Numba and what Numba needs are the same;
-- where no folder can be written to, kernels are kept in a temporary folder of this user, or not at all.
+- where no folder can be written to, kernels are kept in a temporary folder of this user, or not at all;
+- kernels that were compiled ahead (``ivimsc warm-up``) are used from a folder that can be read but not written to.
 
 The checksum finds damage, not malice: whoever may write to the cache folder may run code here, as with the package itself.
 """
@@ -14,29 +15,26 @@ The checksum finds damage, not malice: whoever may write to the cache folder may
 import hashlib
 import os
 import pickle
-import platform
 import stat
 import sys
 import tempfile
 from contextlib import suppress
-from enum import Enum
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 
 import numba
-import numpy as np
 from numba.core import caching
 from numba.core.serialize import dumps
 
-__all__ = ["CheckedFile", "Stamp", "cache_folder", "cache_note", "guard"]
+from ivimsc.compiling.stamp import MAGIC, Stamp, types_text
+
+__all__ = ["CheckedFile", "cache_folder", "cache_note", "guard", "kept_here", "private_folder"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
-_MAGIC = b"ivimsc-kernel-1\n"
 _DIGEST = 32  # bytes of a SHA-256
-_SIMPLE = (int, float, complex, str, bytes, bool, type(None), np.generic, np.dtype)
+_kept: list[str] = []  # kernels that this process has compiled
 
 
 @cache
@@ -50,8 +48,14 @@ def cache_folder() -> tuple[Path | None, str]:
     for folder, kind in places:
         if folder is not None and _is_writable(folder):
             return folder, kind
+    folder = private_folder()
+    return (None, "none") if folder is None else (folder, "temporary")
+
+
+def private_folder() -> Path | None:
+    """A folder of this user alone among the temporary files, for what finds no other place; None where there is none."""
     folder = Path(tempfile.gettempdir()) / f"ivimsc-kernels-{getattr(os, 'getuid', lambda: 0)()}"
-    return (folder, "temporary") if _is_private(folder) and _is_writable(folder) else (None, "none")
+    return folder if _is_private(folder) and _is_writable(folder) else None
 
 
 def cache_note() -> str:
@@ -64,6 +68,31 @@ def cache_note() -> str:
     if kind == "none":
         return "no cache folder can be written to: kernels are compiled anew each time; NUMBA_CACHE_DIR names a folder"
     return ""
+
+
+def kept_here() -> bool:
+    """Whether this process has compiled a kernel that is to be kept; it may have taken all that it needs from disk."""
+    return bool(_kept)
+
+
+def _folder_of(source: Path, folder: Path | None, kind: str) -> Path:
+    """Where the kernels of a source file lie in the place `folder` of that kind (see `cache_folder`)."""
+    if folder is None:
+        return Path(os.devnull) / "none"  # nothing can be read or written there
+    if kind == "package":
+        return source.parent / "__pycache__"
+    return folder / "_".join(source.resolve().parent.relative_to(PACKAGE.parent).parts)
+
+
+def _ahead(source: Path) -> list[Path]:
+    """Where kernels of a source file may have been kept ahead: in the folder that is given, and with the package.
+
+    A folder that is given and can be written to is the only one.
+    """
+    if cache_folder()[1] == "given":
+        return []
+    given = numba.config.CACHE_DIR
+    return [_folder_of(source, Path(given) if given else None, "given"), _folder_of(source, PACKAGE, "package")]
 
 
 def _user_folder() -> Path | None:
@@ -96,103 +125,6 @@ def _is_private(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
-class Stamp:
-    """What a compiled function depends on beside its types: computed when it is first asked for.
-
-    When a function is decorated, those that come after it in the file are not there yet.
-    """
-
-    def __init__(self, function: FunctionType) -> None:
-        self._function = function
-        self._digest = b""
-
-    def digest(self) -> bytes:
-        """SHA-256 of the versions, and of the source and the constants that the function refers to."""
-        if not self._digest:
-            total = hashlib.sha256(_versions())
-            _add_function(total, self._function, self._function.__globals__.get(self._function.__name__), set())
-            self._digest = total.digest()
-        return self._digest
-
-
-@cache
-def _versions() -> bytes:
-    found = [_MAGIC.decode(), platform.python_version(), platform.python_implementation()]
-    for name in ("numba", "llvmlite", "numpy", "numba-cuda"):
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"no {name}")
-    return "\n".join(found).encode()
-
-
-def _add_function(total: Any, function: FunctionType, compiled: Any, seen: set[int]) -> None:
-    """Add a function of this package, how it is compiled, and all that it refers to."""
-    if id(function.__code__) in seen:
-        return
-    seen.add(id(function.__code__))
-    total.update(
-        f"{function.__module__}.{function.__qualname__} {_text(getattr(compiled, 'targetoptions', None))}".encode()
-    )
-    codes = [function.__code__]
-    while codes:
-        code = codes.pop()
-        names = (code.co_names, code.co_varnames, code.co_freevars)
-        total.update(code.co_code + repr(names).encode())
-        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-        total.update(_text([c for c in code.co_consts if not isinstance(c, CodeType)]).encode())
-        for name in code.co_names:
-            if name in function.__globals__:
-                _add_value(total, name, function.__globals__[name], code.co_names, seen)
-    for name, held in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        _add_value(total, name, held.cell_contents, (), seen)
-    total.update(_text(function.__defaults__).encode())
-
-
-def _add_value(total: Any, name: str, value: Any, names: tuple[str, ...], seen: set[int]) -> None:
-    """Add a global that a function refers to: a function, a module of this package, or a constant."""
-    total.update(name.encode())
-    function = getattr(value, "py_func", value)
-    if isinstance(function, FunctionType):
-        if (function.__module__ or "").startswith("ivimsc"):
-            _add_function(total, function, value, seen)
-    elif isinstance(value, ModuleType):
-        if value.__name__.startswith("ivimsc"):
-            for part in names:
-                if hasattr(value, part):
-                    _add_value(total, part, getattr(value, part), (), seen)
-    elif isinstance(value, np.ndarray):
-        total.update(f"{value.dtype.str} {value.shape}".encode() + value.tobytes())
-    else:
-        total.update(_text(value).encode())
-
-
-def _text(value: Any) -> str:
-    """A constant as text that is the same in every process; of what is no constant, the kind."""
-    if isinstance(value, Enum):
-        return f"{type(value).__name__}.{value.name}={value.value!r}"
-    if isinstance(value, type) and issubclass(value, Enum):
-        return f"{value.__name__}{[_text(member) for member in value]}"
-    if isinstance(value, _SIMPLE):
-        return f"{type(value).__name__} {value!r}"
-    if isinstance(value, tuple | list):
-        return f"{type(value).__name__}({', '.join(map(_text, value))})"
-    if isinstance(value, set | frozenset):
-        return f"set({', '.join(sorted(map(_text, value)))})"
-    if isinstance(value, dict):
-        return f"dict({', '.join(sorted(f'{_text(k)}: {_text(v)}' for k, v in value.items()))})"
-    return getattr(value, "__qualname__", type(value).__qualname__)
-
-
-def _types_text(item: Any) -> str:
-    """Types of arguments as text; of named tuples with the order of their fields, which machine code relies on."""
-    if isinstance(item, tuple | list):
-        return f"({', '.join(map(_types_text, item))})"
-    inner = [*getattr(item, "args", ()), *getattr(item, "types", ())]
-    fields = getattr(getattr(item, "instance_class", None), "_fields", "")
-    return f"{item!r}{fields}{_types_text(inner) if inner else ''}"
-
-
 class CheckedFile:
     """What Numba keeps of one function: a file for each set of types, whose checksum is verified before it is unpickled.
 
@@ -204,23 +136,31 @@ class CheckedFile:
 
     def load(self, key: Any) -> Any:
         """What was saved under `key`; None where there is nothing, it is damaged, or it is not fresh."""
+        path = self._path(key)
+        for one in (path, *(folder / path.name for folder in self._stamp.ahead if folder != path.parent)):
+            if (found := self._load(one)) is not None:
+                return found
+        return None
+
+    def _load(self, path: Path) -> Any:
         with suppress(Exception):  # whatever is wrong with it: the kernel is compiled anew
-            content = self._path(key).read_bytes()
-            head, body = content[: len(_MAGIC) + _DIGEST], content[len(_MAGIC) + _DIGEST :]
-            if head == _MAGIC + hashlib.sha256(body).digest() and body[:_DIGEST] == self._stamp.digest():
+            content = path.read_bytes()
+            head, body = content[: len(MAGIC) + _DIGEST], content[len(MAGIC) + _DIGEST :]
+            if head == MAGIC + hashlib.sha256(body).digest() and body[:_DIGEST] == self._stamp.digest():
                 return pickle.loads(body[_DIGEST:])
         return None
 
     def save(self, key: Any, data: Any) -> None:
         """Keep `data` under `key` if there is a place for it: a full disk stops no fit."""
         path = self._path(key)
+        _kept.append(path.name)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             body = self._stamp.digest() + dumps(data)
             try:
                 with open(temporary, "xb") as file:  # new, and so no link
-                    file.write(_MAGIC + hashlib.sha256(body).digest() + body)
+                    file.write(MAGIC + hashlib.sha256(body).digest() + body)
                 os.replace(temporary, path)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -232,7 +172,7 @@ class CheckedFile:
 
     def _path(self, key: Any) -> Path:
         return self._base.with_name(
-            f"{self._base.name}.{hashlib.sha256(_types_text(key).encode()).hexdigest()[:20]}.kernel"
+            f"{self._base.name}.{hashlib.sha256(types_text(key).encode()).hexdigest()[:20]}.kernel"
         )
 
 
@@ -251,13 +191,8 @@ def guard(module: Any) -> None:
         """Where the kernels of one source file of this package are kept."""
 
         def __init__(self, function: FunctionType, source: str) -> None:
-            self._function = function
-            folder, kind = cache_folder()
-            self._path = Path(source).parent / "__pycache__" if kind == "package" else folder
-            if self._path is None:
-                self._path = Path(os.devnull) / "none"  # nothing can be read or written there
-            elif kind != "package":
-                self._path /= "_".join(Path(source).resolve().parent.relative_to(PACKAGE.parent).parts)
+            self._function, self._source = function, Path(source)
+            self._path = _folder_of(self._source, *cache_folder())
 
         def ensure_cache_path(self) -> None:
             """Nothing: `CheckedFile.save` makes the folder, if it can."""
@@ -266,7 +201,7 @@ def guard(module: Any) -> None:
             return str(self._path)
 
         def get_source_stamp(self) -> Stamp:
-            return Stamp(self._function)
+            return Stamp(self._function, _ahead(self._source))
 
         def get_disambiguator(self) -> str:
             return str(self._function.__code__.co_firstlineno)

@@ -46,6 +46,7 @@ class Launch:
     notes : what was chosen, and what happened to it later (chunks made smaller, say), for the user; it grows
     automatic : the GPU was not asked for by name
     kept : buffers of the GPU, filled by one call and used again by later ones
+    cluster : other machines (`ivimsc.cluster`) for what can be done there; None: all is done here
     """
 
     device: str
@@ -53,6 +54,7 @@ class Launch:
     notes: list[str] = field(default_factory=list, compare=False)
     automatic: bool = False
     kept: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    cluster: Any = field(default=None, compare=False, repr=False)
 
     @property
     def on_gpu(self) -> bool:

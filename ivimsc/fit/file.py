@@ -2,102 +2,33 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ivimsc.device.launch import BLOCK, Launch, choose_device
-from ivimsc.errors import InputError
+from ivimsc.cluster import Cluster, opened_cluster
+from ivimsc.compiling.clock import CompileClock
+from ivimsc.device.launch import Launch, choose_device
+from ivimsc.errors import DeviceError, InputError
 from ivimsc.files import make_folder
-from ivimsc.fit.identity import Seen, places_sha256, require_signals
+from ivimsc.fit.chunks import CHUNK_SIGNALS, IN_FLIGHT, Reading, Source, Work, fit_chunks
+from ivimsc.fit.identity import places_sha256, require_signals
+from ivimsc.fit.job import FitJob, FitSummary
+from ivimsc.fit.parts import VoxelRange, part_range
 from ivimsc.fit.prepare import Prepared, prepare
-from ivimsc.maps import map_paths, map_stem, write_maps
+from ivimsc.maps import map_paths, write_maps
 from ivimsc.methods import find_method
-from ivimsc.outcome import Outcome
 from ivimsc.store import EstimateStore, PartFile, VoxelStore
-from ivimsc.store.journal import header_difference
+from ivimsc.store.same_fit import header_difference
 from ivimsc.voxels import SelectedVoxels
 
-__all__ = ["FitJob", "FitSummary", "fit_file"]
+__all__ = ["fit_file"]
 
-CHUNK_SIGNALS = 2**21  # most signals per chunk: 8 MB of float32, so that a store of any size stays far below 1 GiB
-FIRST_CHUNK = 4 * BLOCK  # voxels; the next are as long as QUICK and SLOW allow: slow methods show progress too
-COUNTED = 2**18  # voxels read at once to count outcomes
-QUICK, SLOW = 0.25, 1.0  # s per chunk: shorter ones are doubled, longer ones halved
-
-
-@dataclass(frozen=True)
-class FitJob:
-    """One run of ``ivimsc fit``.
-
-    Attributes
-    ----------
-    input : NIfTI series or voxel store (.h5)
-    method, out : name of the method; folder of the results
-    bval, bvec, mask : files of a NIfTI series; mask may be "auto"
-    volumes : the volumes of a NIfTI series to use, numbered from 0, as in `ivimsc.nifti.read_series`
-    bvalues : subset of b-values to use [s/mm²]
-    device, threads : where to run
-    resume, force, maps : go on with an interrupted fit; overwrite; write NIfTI maps
-    settings : the method's options
-    chunk : voxels per chunk; the results do not depend on it
-    """
-
-    input: Path
-    method: str
-    out: Path
-    bval: Path | None = None
-    bvec: Path | None = None
-    mask: Path | str | None = None
-    bvalues: NDArray[np.float64] | None = None
-    device: str = "auto"
-    threads: int | None = None
-    resume: bool = False
-    force: bool = False
-    maps: bool = True
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    chunk: int | None = None
-    volumes: str | Path | Sequence[int] | None = None
-
-    @property
-    def stem(self) -> str:
-        """How the names of the results begin."""
-        name = str(self.input).removesuffix(".gz").removesuffix(".hdr").removesuffix(".img")
-        return map_stem(name)
-
-    @property
-    def target(self) -> Path:
-        """The estimate store."""
-        return self.out / f"{self.stem}_{self.method}.h5"
-
-
-@dataclass(frozen=True)
-class FitSummary:
-    """What a fit did, for the user: where the results are, what ran where, and how the voxels ended."""
-
-    store: Path
-    maps: list[Path]
-    launch: Launch
-    bvalues: NDArray[np.float64]
-    notes: list[str]
-    seconds: float
-    outcomes: dict[Outcome, int]
-    blank: int = 0
-
-    @property
-    def voxels(self) -> int:
-        return sum(self.outcomes.values())
-
-    @property
-    def mostly_bad(self) -> bool:
-        """Over half of the voxels with any signal have a bad one: exit code 3. `blank` ones, all zero, are background."""
-        bad = self.outcomes.get(Outcome.BAD_SIGNAL, 0) - self.blank
-        return 2 * bad > self.voxels - self.blank or self.blank == self.voxels
+COUNTED = 2**18  # voxels read at once
+COMPILING = "compiling kernels: this is done once, and they are kept"
 
 
 def fit_file(
@@ -119,16 +50,26 @@ def fit_file(
         passed on; the finished chunks stay in the part file, for ``resume``
     """
     tell = _Tell(progress or _ignore, say or _ignore)
-    with _opened(job) as voxels:
-        ready = _prepare(job, voxels)
-        notes, launch = ready.prepared.notes, ready.prepared.fitter.launch
-        for note in notes:
-            tell.say(note)
-        _run(job, ready, tell)
+    with _opened(job) as voxels, CompileClock(lambda: tell.say(COMPILING)) as clock:
+        launch = _launch(job)
+        with opened_cluster(job.cluster, job.threads, tell.say) as cluster:
+            ready = _prepare(job, voxels, launch)
+            for note in ready.prepared.notes:
+                tell.say(note)
+            spent = _run(job, ready, tell, cluster, clock)
         blank = _count_blank(ready.voxels)
-    maps = write_maps(job.target, job.out, force=job.force or job.resume, stem=job.stem) if job.maps else []
+    return _summary(job, ready, blank, clock.seconds, spent)
+
+
+def _summary(job: FitJob, ready: "_Ready", blank: int, compiling: float, spent: float) -> FitSummary:
+    """The fourth step, the maps; and what was done."""
+    wanted = job.maps and job.part is None
+    maps = write_maps(job.target, job.out, force=job.force or job.resume, stem=job.stem) if wanted else []
+    launch, notes = ready.prepared.fitter.launch, ready.prepared.notes
     with EstimateStore(job.target) as store:
-        return FitSummary(job.target, maps, launch, store.bvalues, notes, store.seconds, _count(store), blank)
+        launch = Launch(store.device, store.threads, launch.notes)  # of a cluster: the threads of all its workers
+        found = (store.bvalues, notes, store.seconds, store.count_outcomes())
+        return FitSummary(job.target, maps, launch, *found, blank, compiling, spent)
 
 
 class _Tell(NamedTuple):
@@ -139,11 +80,15 @@ class _Tell(NamedTuple):
 
 
 class _Ready(NamedTuple):
-    """What the third step needs: the voxels with the b-values that are used, the fit, and the part file's header."""
+    """What the third step needs: the voxels to fit, at the b-values that are used, and what all their chunks share."""
 
     voxels: Any
-    prepared: Prepared
     header: dict[str, Any]
+    work: Work
+
+    @property
+    def prepared(self) -> Prepared:
+        return self.work.prepared
 
 
 def _ignore(*_: object) -> None:
@@ -176,60 +121,62 @@ def _open(job: FitJob) -> Any:
     return read_series(job.input, job.bval, mask=job.mask, bvec=job.bvec, volumes=job.volumes)
 
 
-def _prepare(job: FitJob, voxels: Any) -> _Ready:
+def _launch(job: FitJob) -> Launch:
+    """Where to run; on a cluster it is the CPU of the workers, and of this machine for what is learnt of the data."""
+    method = find_method(job.method)
+    if job.cluster is None:
+        return choose_device(job.device, job.threads, method.name, method.on_cuda)
+    if job.device not in ("auto", "cpu"):
+        raise DeviceError(f"device: found {job.device} with a cluster, expected cpu: the workers fit on their CPUs")
+    return choose_device("cpu")
+
+
+def _prepare(job: FitJob, voxels: Any, launch: Launch) -> _Ready:
     """The second step: the method looks at the whole data set, and says what it chose."""
     method = find_method(job.method)
-    launch = choose_device(job.device, job.threads, method.name, method.on_cuda)
     chosen = voxels if job.bvalues is None else SelectedVoxels(voxels, job.bvalues)
     prepared = prepare(method, job.settings, chosen, launch)
     more = {"weights": chosen.weights.tolist(), "places_sha256": places_sha256(chosen)}
     more["device"] = "cuda" if prepared.fitter.launch.on_gpu else "cpu"  # their last digits differ
     header = PartFile.header(chosen, method.name, prepared.identity(), **more)
-    if job.resume and isinstance(voxels, VoxelStore):
-        require_signals(voxels)
-    return _Ready(chosen, prepared, header)
+    source, offset = None, 0
+    if isinstance(voxels, VoxelStore):
+        if job.resume:
+            require_signals(voxels)
+        used = None if job.bvalues is None else tuple(float(b) for b in job.bvalues)
+        source = Source(str(voxels.path.resolve()), voxels.signals_sha256, used)
+    if job.part is not None:
+        which = part_range(job.part, len(chosen))
+        chosen, offset, header = (
+            VoxelRange(chosen, which.start, which.stop),
+            which.start,
+            header | {"part": which._asdict()},
+        )
+    return _Ready(chosen, header, Work(prepared, source, offset))
 
 
-def _run(job: FitJob, ready: _Ready, tell: _Tell) -> None:
-    """The third step: chunk by chunk into the part file, then the whole into place."""
+def _run(job: FitJob, ready: _Ready, tell: _Tell, cluster: Cluster | None, clock: CompileClock) -> float:
+    """The third step: chunk by chunk into the part file, then the whole into place; the seconds of CPU on workers."""
     if job.resume and not job.force and job.target.exists():  # it was stopped between the store and its maps
         _require_same(job.target, ready.header)
-        return PartFile.discard(job.target)
+        PartFile.discard(job.target)
+        return 0.0
     make_folder(job.out)
-    voxels, fitter, notes = ready.voxels, ready.prepared.fitter, ready.prepared.notes
-    begin, told = time.perf_counter(), len(fitter.launch.notes)
+    fitter, notes = ready.prepared.fitter, ready.prepared.notes
+    begin, compiled, told = time.perf_counter(), clock.seconds, len(fitter.launch.notes)
     with PartFile.open(job.target, ready.header, resume=job.resume, force=job.force) as part:
         if part.dropped:
             tell.say(part.dropped)
-        _fit_chunks(part, job.chunk, ready, tell)
-        seconds, late = time.perf_counter() - begin, fitter.launch.notes[told:]
+        most = CHUNK_SIGNALS if cluster is None else min(CHUNK_SIGNALS, IN_FLIGHT // cluster.most_under_way())
+        spent = fit_chunks(part, Reading(ready.voxels, job.chunk, most), ready.work, tell.progress, cluster)
+        seconds, late = time.perf_counter() - begin - (clock.seconds - compiled), fitter.launch.notes[told:]
         for note in late:
             tell.say(note)
         notes += late
-        about = {"device": fitter.launch.device, "threads": fitter.launch.threads, "seconds": seconds, "notes": notes}
-        part.finish(voxels, **about, dictionary=fitter.dictionary)
-
-
-def _fit_chunks(part: PartFile, fixed: int | None, ready: _Ready, tell: _Tell) -> None:
-    """Fit what is left of the voxels; chunks have `fixed` voxels, or as many as take between `QUICK` and `SLOW` seconds."""
-    voxels, prepared, seen = ready.voxels, ready.prepared, Seen()
-    for start, stop, checksum in part.chunks:
-        seen.add(voxels.read(start, stop), voxels.read_s0(start, stop))
-        if seen.sha256() != checksum:
-            raise InputError(f"{part.path}: found chunks fitted to other signals (voxels {start} to {stop}), expected those of this fit: force=True starts anew")  # fmt: skip
-    most = max(BLOCK, CHUNK_SIGNALS // len(voxels.bvalues) // BLOCK * BLOCK)
-    chunk = fixed or min(FIRST_CHUNK, most)
-    tell.progress(part.done, len(voxels))
-    while part.done < len(voxels):
-        begin = time.perf_counter()
-        start, stop = part.done, min(part.done + chunk, len(voxels))
-        signals, s0 = voxels.read(start, stop), voxels.read_s0(start, stop)
-        seen.add(signals, s0)
-        part.append(prepared.fit(signals, start, s0), seen.sha256())
-        tell.progress(stop, len(voxels))
-        took = time.perf_counter() - begin
-        if not fixed:
-            chunk = min(2 * chunk, most) if took < QUICK else max(chunk // 2, BLOCK) if took > SLOW else chunk
+        threads = fitter.launch.threads if cluster is None else cluster.threads * sum(cluster.slots().values())
+        about = {"device": fitter.launch.device, "threads": threads, "seconds": seconds, "notes": notes}
+        part.finish(ready.voxels, **about, dictionary=fitter.dictionary)
+    return spent
 
 
 def _check_out(job: FitJob) -> None:
@@ -239,12 +186,14 @@ def _check_out(job: FitJob) -> None:
     parent = next(p for p in (job.out, *job.out.absolute().parents) if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise InputError(f"{job.out}: found {parent} not writable, expected a folder that can be written to")
+    if job.part is not None:
+        part_range(job.part)
     if job.force or job.resume:  # with resume, `_require_same` looks closer
         return
     if job.target.exists():
         raise InputError(f"{job.target}: found the result of an earlier fit, expected none: force=True overwrites it")
     maps = [path for path in map_paths(job.out, job.stem, job.method) if path.exists()]
-    if job.maps and maps:
+    if job.maps and job.part is None and maps:
         raise InputError(
             f"{maps[0]}: found {len(maps)} maps of an earlier fit, expected none: force=True overwrites them"
         )
@@ -257,14 +206,6 @@ def _require_same(target: Path, header: Mapping[str, Any]) -> None:
     unknown = "found the result of a fit that keeps no record of what it depended on, expected that of this one"
     if differs := unknown if found is None else header_difference(found, header):
         raise InputError(f"{target}: {differs}; force=True overwrites it")
-
-
-def _count(store: EstimateStore) -> dict[Outcome, int]:
-    """Voxels per outcome, those that occur; streamed, for `np.bincount` takes 8 bytes per voxel."""
-    counts = np.zeros(len(Outcome), np.int64)
-    for start in range(0, len(store), COUNTED):
-        counts += np.bincount(store.read(start, start + COUNTED).outcome, minlength=len(Outcome))
-    return {outcome: int(counts[outcome]) for outcome in Outcome if counts[outcome]}
 
 
 def _count_blank(voxels: Any) -> int:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ivimsc.errors import InputError
 from ivimsc.store import VoxelStore
-from ivimsc.store.journal import to_json
+from ivimsc.store.same_fit import to_json
 from ivimsc.voxels import Geometry
 
 __all__ = ["Seen", "places_sha256", "require_signals"]

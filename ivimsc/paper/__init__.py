@@ -6,8 +6,10 @@ bounds) are kept and shared: an experiment that was stopped goes on where it was
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from ivimsc.cluster import opened_cluster
 from ivimsc.errors import InputError
 from ivimsc.paper.setting import Setting
 
@@ -51,10 +53,12 @@ def run_paper(name: str, setting: Setting, say: Callable[[str], None] = print) -
     todo = [one for one in wanted if not is_done(one, setting)]  # refuses before any work
     for one in set(wanted) - set(todo):
         say(f"{one}: there already; force=True makes it again")
-    runs = Runs(setting, say)
     written = []
-    for one in todo:
-        say(f"{one}: {EXPERIMENTS[one][1]}")
-        experiment = getattr(importlib.import_module(f"ivimsc.paper.{EXPERIMENTS[one][0]}"), one)
-        written += write_result(one, setting, experiment(runs))
+    with opened_cluster(setting.cluster if todo else None, say=say) as cluster:
+        setting = replace(setting, cluster=cluster)
+        runs = Runs(setting, say)
+        for one in todo:
+            say(f"{one}: {EXPERIMENTS[one][1]}")
+            experiment = getattr(importlib.import_module(f"ivimsc.paper.{EXPERIMENTS[one][0]}"), one)
+            written += write_result(one, setting, experiment(runs))
     return written

@@ -156,10 +156,10 @@ class Runs:
         if not (folder / "run.json").exists():
             self._warm_up(store, method, bvalues, settings)
             job = FitJob(store, method, folder, bvalues=np.array(bvalues), device="cpu", threads=self.setting.threads,
-                         resume=True, maps=False, settings=settings)  # fmt: skip
+                         resume=True, maps=False, settings=settings, cluster=self.setting.cluster)  # fmt: skip
             begin = time.process_time()
             done = fit_file(job)
-            speed = done.voxels / max(time.process_time() - begin, 1e-9)
+            speed = done.voxels / max(time.process_time() - begin + done.cpu_elsewhere, 1e-9)
             _write_json(folder / "run.json", {"speed": speed})
             self.say(f"fitted {cohort}{' without noise' if clean else ''} by {method}{_about(bvalues, settings)}: {speed:,.0f} voxels per s of CPU")  # fmt: skip
         with EstimateStore(path) as estimates:
@@ -193,6 +193,7 @@ class Runs:
 
     def _compute_bounds(self, cohort: str, bvalues: BValues, chunks: int) -> dict[str, Any]:
         launch, sigma = choose_device("cpu", self.setting.threads), 1 / SNR[cohort]
+        launch.cluster = self.setting.cluster
         with VoxelStore(self.store(cohort)) as store:
             columns = select_bvalues(store.bvalues, np.array(bvalues))
             signals, truth = store.read(0, len(store))[:, columns], store.truth

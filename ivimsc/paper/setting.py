@@ -55,6 +55,7 @@ class Setting:
     seeds : trainings of every network, with seeds 0, 1, …
     threads : CPU threads (None: all)
     force : write tables and figures again, from the runs that are there
+    cluster : whose workers fit and compute the bounds, as in `ivimsc.cluster.opened_cluster`; networks are trained here
     """
 
     out: Path
@@ -63,6 +64,7 @@ class Setting:
     seeds: int = 3
     threads: int | None = None
     force: bool = False
+    cluster: Any = None
 
     def __post_init__(self) -> None:
         if not 0.02 <= self.scale <= 1:  # below, the scans at 3 T are too few voxels for a bound

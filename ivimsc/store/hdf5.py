@@ -12,10 +12,10 @@ import numpy as np
 
 from ivimsc import __version__
 from ivimsc.files import FailSafeFile, written_whole
-from ivimsc.store.journal import to_json
 from ivimsc.store.kinds import CHECKSUMS, checked, checksum_of_attributes
 from ivimsc.store.opened import ESTIMATES, VERSION, VOXELS, Store
 from ivimsc.store.reading.tables import Checksum
+from ivimsc.store.same_fit import to_json
 from ivimsc.voxels import Geometry
 
 __all__ = [

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from ivimsc.errors import InputError
 from ivimsc.files import refuse_existing, remove_left, told
 from ivimsc.locks import claim, open_plain
-from ivimsc.text import one_line
+from ivimsc.store.same_fit import header_difference, to_json
 
-__all__ = ["Journal", "Record", "discard", "header_difference", "to_json"]
+__all__ = ["Journal", "Record", "discard"]
 
 _TYPES = {"<f4", "<f8", "|u1", "|b1", "|i1", "<i2", "<i4", "<i8", "<u2", "<u4", "<u8"}  # of arrays in records
 _LONGEST = 2**20  # bytes of a line: the longest that is ours, a header, has some thousand
@@ -43,11 +43,6 @@ class Record(NamedTuple):
     crc32: int
     seen: str
     layout: list[list]
-
-
-def to_json(value: Any) -> str:
-    """One line of JSON; numpy scalars and arrays as numbers and lists, anything else (paths) as text."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=_plain)
 
 
 class Journal:
@@ -228,16 +223,6 @@ class Journal:
         return record if crc32 == record.crc32 else None
 
 
-def header_difference(found: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
-    """What tells two headers apart, in words: the first key that differs, as ``found …, expected …``; empty: nothing."""
-    found, mine = _flat(found), _flat(mine)
-    for key in sorted(mine.keys() | found.keys()):
-        was, now = (to_json(header.get(key)) for header in (found, mine))
-        if was != now:
-            return f"found {key} {_short(was)}, expected {_short(now)} as in this fit"
-    return ""
-
-
 def discard(target: Path) -> None:
     """Remove what a kill between the last rename and the end of a fit left beside its `target`, if nobody has it."""
     part, journal = _names(target)
@@ -294,19 +279,3 @@ def _write(file: Any, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while len(rest):  # a write to a nearly full disk is cut short without an error; the next one tells
         rest = rest[file.write(rest) :]
-
-
-def _flat(header: Mapping[str, Any]) -> dict[str, Any]:
-    """The header with each option under a key of its own, so that a difference can be named."""
-    options = header.get("options")
-    options = options if isinstance(options, dict) else {}
-    return {k: v for k, v in header.items() if k != "options"} | {f"option {k}": v for k, v in options.items()}
-
-
-def _short(text: str) -> str:
-    text = one_line(text)
-    return text if len(text) <= 70 else text[:67] + "…"
-
-
-def _plain(item: Any) -> Any:
-    return item.tolist() if isinstance(item, np.ndarray | np.generic) else str(item)

@@ -11,7 +11,8 @@ from ivimsc.errors import InputError
 from ivimsc.estimates import FIELDS, REQUIRED, Estimates, Spectrum
 from ivimsc.files import FailSafeFile
 from ivimsc.store.hdf5 import BLOCK, ESTIMATES, File, column, created, describe
-from ivimsc.store.journal import Journal, discard, to_json
+from ivimsc.store.journal import Journal, discard
+from ivimsc.store.same_fit import to_json
 
 __all__ = ["PartFile"]
 

@@ -15,9 +15,9 @@ from ivimsc.errors import InputError
 from ivimsc.physics.models import MODELS
 from ivimsc.physics.parameters import BY_KEY
 from ivimsc.store.hdf5 import BLOCK, VOXELS, Store, checked, column, created, describe
-from ivimsc.store.journal import to_json
 from ivimsc.store.kinds import Attributes, require_bvalues, require_kind
 from ivimsc.store.reading import Damaged, Table
+from ivimsc.store.same_fit import to_json
 from ivimsc.voxels import Geometry, Voxels, weights_of
 
 __all__ = ["VoxelStore", "VoxelWriter", "write_voxels"]

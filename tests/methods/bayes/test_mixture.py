@@ -164,7 +164,9 @@ def test_needless_components_go_and_needed_ones_stay():
     middle = centres[own] + random.multivariate_normal(np.zeros(3), TISSUE, 600)
     t = middle[:, :, None] + random.normal(0, 0.02, (600, 3, 16))
     kept = Kept(t.astype(np.float32), np.zeros((600, 16), np.float32))
-    means = np.append(np.concatenate([centres, centres + 0.02, centres[:1] + np.array([0, 3, 0])]), BROAD_PRIOR.means, 0)
+    means = np.append(
+        np.concatenate([centres, centres + 0.02, centres[:1] + np.array([0, 3, 0])]), BROAD_PRIOR.means, 0
+    )
     covariances = np.append(np.repeat(TISSUE[None], 5, 0), BROAD_PRIOR.covariances, 0)
     mixture = Mixture(shares(np.array([1, 1, 1, 1, 0.01, 0.1])), means, covariances)
     found = _simpler(kept, mixture, LAUNCH)
