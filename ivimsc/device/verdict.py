@@ -87,6 +87,8 @@ def noise_of(spread, evidence):
 @njit(**JIT)
 def is_unidentifiable(f, d, p, errors, noise):
     """Whether the data leave f = 0 or D* = D: errors are those at S0 = 1 and unit noise, `noise` is that over S0."""
+    if not d + p < np.inf:  # there is no estimate to judge
+        return False
     return ending(f, d, p, errors[0] * noise, errors[1] * noise, NO_BOX) == UNIDENTIFIABLE
 
 

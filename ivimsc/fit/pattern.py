@@ -16,9 +16,7 @@ from ivimsc.fitter import Fitter
 
 __all__ = ["Pattern", "pattern_of"]
 
-SIZE = (
-    0.1  # noise SDs, root mean square over the b-values: clean phantoms of four kinds at SNR 15 to 80 have 0.03 to 0.05
-)
+SIZE = 0.1  # noise SDs, root mean square over the b-values; clean phantoms have 0.03 to 0.05 at SNR 15 to 80
 SURE = 6.0  # standard errors of the largest one
 NAMED = 3  # b-values that the sentence names
 SEED = 1905

@@ -78,14 +78,24 @@ def test_only_converged_and_at_a_bound_are_judged():
     assert changed.tolist() == expected
 
 
-def test_rmse_over_fewer_residuals_and_without_freedom():
-    """A measured b = 0 that the residuals leave out counts as a b-value; three b-values tell no noise, so only f = 0 is told."""
+def test_rmse_over_fewer_residuals():
+    """A measured b = 0 that the residuals leave out counts as a b-value."""
     assert evidence_of(np.r_[0, FIVE], residuals=5).factor == pytest.approx(np.sqrt(5 / 2))
-    assert np.isnan(evidence_of(FIVE[:3]).factor)
-    found = population(200)
-    outcome = np.full(200, Outcome.CONVERGED, np.uint8)
-    judge(LAUNCH, found, evidence_of(FIVE[:3]), outcome)
-    assert set(outcome.tolist()) == {Outcome.CONVERGED}
+
+
+@pytest.mark.parametrize(("bvalues", "sigma", "known_s0", "expected"), [
+    (FIVE[:4], None, False, Outcome.DSTAR_UNIDENTIFIABLE),  # no residual tells the noise
+    (FIVE[:3], None, True, Outcome.DSTAR_UNIDENTIFIABLE),
+    (FIVE[:3], 1e-6, False, Outcome.DSTAR_UNIDENTIFIABLE),  # the noise is nothing, but three numbers are not four
+    (FIVE[:2], 1e-6, True, Outcome.DSTAR_UNIDENTIFIABLE),
+    (FIVE[:4], 1e-6, False, Outcome.CONVERGED),
+    (FIVE[:3], 1e-6, True, Outcome.CONVERGED),
+])  # fmt: skip
+def test_what_nothing_tells_is_not_converged(bvalues, sigma, known_s0, expected):
+    found = Found(*(np.full(20, x, np.float32) for x in (1.0, 0.3, 1e-3, 0.02, 1e-6)))
+    outcome = np.full(20, Outcome.CONVERGED, np.uint8)
+    judge(LAUNCH, found, evidence_of(bvalues, sigma, known_s0), outcome)
+    assert set(outcome.tolist()) == {expected}
 
 
 def test_nan_estimates_are_left_alone():

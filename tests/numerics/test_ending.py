@@ -18,7 +18,8 @@ CASES = [  # f, D, D*, errors of f and D*, outcome
     (0.2, 4.0, 8.0, 0.05, 8 * np.log(2) / 1.95, UNKNOWN),  # ln D* is 1.95 standard errors from ln D
     (0.2, 4.0, 8.0, 0.05, 8 * np.log(2) / 1.97, CONVERGED),
     (0.0, 1.0, 20.0, NAN, NAN, UNKNOWN),  # no noise is known, but no blood is no blood
-    (0.2, 1.0, 20.0, NAN, NAN, CONVERGED),
+    (0.2, 1.0, 20.0, NAN, NAN, UNKNOWN),  # nothing shows that it is more than noise
+    (0.2, 1.0, 20.0, 0.05, NAN, CONVERGED),  # D* held fixed has no error
     (1.0, 1.0, 20.0, 0.05, 5.0, BOUND),
     (0.2, 0.0, 20.0, 0.05, 500.0, BOUND),  # D = 0 is no D*
     (0.2, 5.0, 50.0, 0.05, 5.0, BOUND),
