@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ivimsc.device.launch import BLOCK, Launch, choose_device
 from ivimsc.errors import InputError
 from ivimsc.files import make_folder
+from ivimsc.fit.adapt import ADAPT, Keep
 from ivimsc.fit.identity import Seen, places_sha256, require_signals
 from ivimsc.fit.prepare import Prepared, prepare
 from ivimsc.maps import map_paths, map_stem, write_maps
@@ -75,6 +76,11 @@ class FitJob:
         """The estimate store."""
         return self.out / f"{self.stem}_{self.method}.h5"
 
+    @property
+    def kept_model(self) -> Path | None:
+        """The model file of a network that is adapted to the data; None where none is."""
+        return self.target.with_suffix(".safetensors") if self.settings.get("model") == ADAPT else None
+
 
 @dataclass(frozen=True)
 class FitSummary:
@@ -120,7 +126,7 @@ def fit_file(
     """
     tell = _Tell(progress or _ignore, say or _ignore)
     with _opened(job) as voxels:
-        ready = _prepare(job, voxels)
+        ready = _prepare(job, voxels, tell)
         notes, launch = ready.prepared.notes, ready.prepared.fitter.launch
         for note in notes:
             tell.say(note)
@@ -176,12 +182,13 @@ def _open(job: FitJob) -> Any:
     return read_series(job.input, job.bval, mask=job.mask, bvec=job.bvec, volumes=job.volumes)
 
 
-def _prepare(job: FitJob, voxels: Any) -> _Ready:
+def _prepare(job: FitJob, voxels: Any, tell: _Tell) -> _Ready:
     """The second step: the method looks at the whole data set, and says what it chose."""
     method = find_method(job.method)
     launch = choose_device(job.device, job.threads, method.name, method.on_cuda)
     chosen = voxels if job.bvalues is None else SelectedVoxels(voxels, job.bvalues)
-    prepared = prepare(method, job.settings, chosen, launch)
+    keep = None if job.kept_model is None else Keep(job.kept_model, job.force, job.resume)
+    prepared = prepare(method, job.settings, chosen, launch, keep, tell.say)
     more = {"weights": chosen.weights.tolist(), "places_sha256": places_sha256(chosen)}
     more["device"] = "cuda" if prepared.fitter.launch.on_gpu else "cpu"  # their last digits differ
     header = PartFile.header(chosen, method.name, prepared.identity(), **more)
@@ -243,6 +250,8 @@ def _check_out(job: FitJob) -> None:
         return
     if job.target.exists():
         raise InputError(f"{job.target}: found the result of an earlier fit, expected none: force=True overwrites it")
+    if job.kept_model is not None and job.kept_model.exists():
+        raise InputError(f"{job.kept_model}: found the model of an earlier fit, expected none: resume=True uses it, force=True replaces it")  # fmt: skip
     maps = [path for path in map_paths(job.out, job.stem, job.method) if path.exists()]
     if job.maps and maps:
         raise InputError(

@@ -56,6 +56,11 @@ class Model:
     def general(self) -> bool:
         return self.bvalues is None
 
+    @property
+    def finds_s0(self) -> bool:
+        """The network takes signals of any scale, and finds S0."""
+        return self.about.get("s0") == "free"
+
     def columns(self, bvalues: ArrayLike) -> NDArray[np.intp]:
         """Places in `bvalues` (b,) of the model's; b = 0 may be there beside them (S0 is read from it), nothing else may.
 

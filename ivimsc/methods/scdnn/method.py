@@ -1,7 +1,8 @@
 """SCDNN at work: a trained model fits voxels, with Numba kernels and without torch.
 
 A model is for one protocol, and then it takes signals over a known S0. Or it is general (`general`): then it takes any
-protocol and noise level, and finds S0 itself. The general model that comes with the package is the default.
+protocol and noise level, and finds S0 itself. The general model that comes with the package is the default. Or it is adapted
+(`adapted`) to a data set's own population, for its protocol, and finds S0 as well.
 """
 
 from dataclasses import dataclass
@@ -15,14 +16,14 @@ from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Spectrum
 from ivimsc.fitter import Inputs
-from ivimsc.methods.scdnn.codes import (
-    decode,
-)
+from ivimsc.methods.scdnn.adapted.fitter import Adapted
+from ivimsc.methods.scdnn.codes import decode
 from ivimsc.methods.scdnn.fitter import NetworkFitter
 from ivimsc.methods.scdnn.general.fitter import AnyProtocol
 from ivimsc.methods.scdnn.layouts import layout_of, require_whole
 from ivimsc.models import Model
 from ivimsc.models.estimates import Signals, require_model, to_estimates
+from ivimsc.models.spread import with_errors
 from ivimsc.options import expect_positive, option
 from ivimsc.voxels import VoxelSource
 
@@ -36,13 +37,13 @@ class Options:
 
     model: str | None = option(
         "general",
-        "model file (.safetensors) of ivimsc train scdnn, or general: the one in the package, for any protocol",
+        "model file (.safetensors) of ivimsc train scdnn; general: the one in the package, for any protocol; adapt: learned from the data set itself, without truth",
     )
-    s0: float | None = option(None, "S0 where it is known (none: the signal at b = 0); general models find S0")
+    s0: float | None = option(None, "S0 where it is known (none: the signal at b = 0); general and adapted models find S0")
     sigma: float | None = option(
-        None, "general models: noise SD of one image in units of the signal (none: estimated from the data)"
+        None, "general and adapted models: noise SD of one image in units of the signal (none: estimated from the data)"
     )
-    snr: float | None = option(None, "general models: S0 over noise SD, of every voxel, instead of sigma")
+    snr: float | None = option(None, "general and adapted models: S0 over noise SD, of every voxel, instead of sigma")
     spectrum: bool = option(False, "keep the code of every voxel, as ista does")
 
     def __post_init__(self) -> None:
@@ -57,7 +58,7 @@ class OneProtocol(NetworkFitter):
     def __init__(self, voxels: VoxelSource, model: Model, options: Options, launch: Launch) -> None:
         if options.sigma is not None or options.snr is not None:
             raise InputError(
-                f"options of scdnn: found sigma or snr, expected neither: {model.source} is not a general model"
+                f"options of scdnn: found sigma or snr, expected neither: {model.source} is a model for a known S0"
             )
         self.signals = Signals(voxels, model, options.s0)
         super().__init__(model, voxels.bvalues[self.signals.columns], options, launch)
@@ -71,7 +72,9 @@ class OneProtocol(NetworkFitter):
     def _fit(self, signals: NDArray[np.float32], first: int, s0: NDArray | None) -> tuple[Estimates, Spectrum | None]:
         y, base = self.signals(signals, s0)
         sums, spectrum = self.code(y, first=first)
-        return to_estimates(y, base, decode(sums), self.bvalues, self.limits, weights=self.weights), spectrum
+        values = decode(sums)
+        found = to_estimates(y, base, values, self.bvalues, self.limits, weights=self.weights)
+        return with_errors(found, self.model, y, values, first), spectrum
 
     def _bases(self, n: int, s0: NDArray | None) -> NDArray[np.float32] | None:
         told = self.signals.zero >= 0 or self.signals.s0 is not None
@@ -100,7 +103,9 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
     """
     model = require_model(inputs, "scdnn", layout_of)
     require_whole(model)
-    if not model.general:
+    if not model.finds_s0:
         return OneProtocol(voxels, model, options, launch)
     told = options.sigma is not None or options.snr is not None
+    if not model.general:
+        return Adapted(voxels, model, options, launch, None if told else inputs.noise_level())
     return AnyProtocol(voxels, model, options, launch, None if told else inputs.noise_level())
