@@ -23,7 +23,7 @@ from ivimsc.adapting.spread import learn_spread
 from ivimsc.device.launch import choose_device, parse_device
 from ivimsc.errors import DeviceError, InputError
 from ivimsc.files import alone, make_folder, refuse_existing, told
-from ivimsc.fit.adapt import adapted_model
+from ivimsc.fit.adapt import Adapting, adapted_model
 from ivimsc.fit.population import Told
 from ivimsc.fit.unlabelled import unlabelled
 from ivimsc.methods import METHODS, Method
@@ -106,7 +106,7 @@ def train_file(
     method = _method_of(job.name)
     say = say or (lambda _: None)
     if _population(job) == "data":
-        return _train_on_population(job, method, progress, say)
+        return _train_on_population(job, method, say)
     network = _load_network(method)
     from ivimsc.training.device import torch_device
 
@@ -135,7 +135,7 @@ def _population(job: TrainJob) -> str:
     return chosen
 
 
-def _train_on_population(job: TrainJob, method: Method, progress: Callable | None, say: Callable) -> TrainSummary:
+def _train_on_population(job: TrainJob, method: Method, say: Callable[[str], None]) -> TrainSummary:
     """Train on voxels drawn from the population of the stores' signals; no torch, and seconds, so that nothing is resumed."""
     if not method.adapts:
         raise InputError(f"option population of train {job.name}: found data, expected none: {job.name} learns from signals without truth in any case")  # fmt: skip
@@ -151,7 +151,7 @@ def _train_on_population(job: TrainJob, method: Method, progress: Callable | Non
     with alone(job.lock, job.out):
         refuse_existing(job.out, job.force)
         voxels, begin = unlabelled(job.stores, job.bvalues), time.perf_counter()
-        model, notes = adapted_model(method, voxels, launch, Told(), None, sights, job.seed, say, progress)
+        model, notes = adapted_model(method, voxels, launch, Adapting(Told(), sights, job.seed), None, say)
         for note in notes:
             say(note)
         model.about["training"]["stores"] = [Path(path).name for path in job.stores]

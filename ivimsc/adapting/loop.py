@@ -6,7 +6,7 @@ taken in fixed parts, and an interrupted run starts again.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from ivimsc.errors import InputError, IvimscError
 from ivimsc.models.front import Front
 from ivimsc.options import option
 
-__all__ = ["Adam", "Learner", "Sights", "inputs_and_truth", "learn"]
+__all__ = ["SIGHTS", "Adam", "KnownS0", "Learner", "Sights", "inputs_and_truth", "learn"]
 
 Report = Callable[[int, int], None]
+SIGHTS = 3_000_000  # training voxels; half of them leave 4 % more error in D (docs/learning.md)
 EPS, BETA1, BETA2 = 1e-8, 0.9, 0.99
 DRAWN = 16_384  # voxels drawn at a time
 SMOOTH = 0.98  # of the mean squared errors, from step to step: what the loss divides by
@@ -30,7 +31,7 @@ LAST = 0.2  # the part of the steps at the end whose error is told
 class Sights:
     """How long to learn, and how."""
 
-    sights: int = option(1_500_000, "training voxels that are seen, each drawn anew")
+    sights: int = option(SIGHTS, "training voxels that are seen, each drawn anew")
     batch: int = option(1024, "voxels per step")
     rate: float = option(2e-3, "learning rate of Adam, at its highest")
     rise: float = option(0.05, "part of the steps over which the rate rises")
@@ -55,6 +56,16 @@ class Sights:
         if part < rise:
             return self.rate * 0.5 * (1 - np.cos(np.pi * part / rise))
         return self.rate * 0.5 * (1 + np.cos(np.pi * (part - rise) / (1 - rise)))
+
+
+class KnownS0(NamedTuple):
+    """What makes the inputs of a network where S0 is known, as `models.front.Front` where it is not: project (r, b) times the signals."""
+
+    project: NDArray[np.float32]
+
+    def inputs(self, signals: NDArray[np.float32], sigma: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The inputs (voxel, r) of signals (voxel, b) over S0, and ones (voxel,); `sigma` is not used."""
+        return signals @ self.project.T, np.ones(len(signals), np.float32)
 
 
 class Learner(Protocol):
@@ -84,18 +95,19 @@ class Adam:
         if not np.isfinite(norm):
             raise IvimscError("training: found slopes that are no numbers, expected finite ones: a lower rate may help")
         cut, self.count = min(1.0, LARGEST / max(norm, 1e-30)), self.count + 1
-        size = np.float32(rate * np.sqrt(1 - BETA2**self.count) / (1 - BETA1**self.count))
+        size, root = np.float32(rate / (1 - BETA1**self.count)), np.float32(np.sqrt(1 - BETA2**self.count))
         for name, array in self.parameters.items():
             slope, first, second = slopes[name] * np.float32(cut), self._first[name], self._second[name]
             first += np.float32(1 - BETA1) * (slope - first)
             second += np.float32(1 - BETA2) * (slope * slope - second)
-            array -= size * first / (np.sqrt(second) + np.float32(EPS))
+            array -= size * first / (np.sqrt(second) / root + np.float32(EPS))
 
 
-def inputs_and_truth(front: Front, population: Population, n: int, generator: np.random.Generator,
+def inputs_and_truth(front: Front | KnownS0, population: Population, n: int, generator: np.random.Generator,
                      clean: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
-    """Training voxels as a network takes them: inputs (voxel, input), and truth (voxel, 4) of S0 over its linear estimate, f,
-    D, D*. Voxels whose linear estimate of S0 is no signal at all are left out.
+    """Training voxels as a network takes them: inputs (voxel, input), and truth (voxel, 4) of S0 over its linear estimate, f, D, D*.
+
+    Voxels whose linear estimate of S0 is no signal at all are left out.
     """
     drawn = population.draw(n, generator, clean)
     inputs, base = front.inputs(drawn.signals, drawn.sigma)
@@ -106,7 +118,7 @@ def inputs_and_truth(front: Front, population: Population, n: int, generator: np
 
 def learn(
     learner: Learner,
-    front: Front,
+    front: Front | KnownS0,
     population: Population,
     sights: Sights,
     seed: int,
@@ -136,6 +148,7 @@ def learn(
     spread = np.append(0.01, population.theta.var(0)).astype(
         np.float32
     )  # S0 over its linear estimate: 1 to some tenths
+    spread[0] = np.inf if population.s0_known else spread[0]  # an error over infinity has no slope
     scale, losses, at = spread.copy(), np.zeros(sights.steps), DRAWN
     inputs = truth = np.empty((0, 0), np.float32)
     for step in range(sights.steps):

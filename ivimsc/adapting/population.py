@@ -41,9 +41,9 @@ class Population:
     bvalues, weights : (b,) [s/mm²], and images behind each signal
     theta : (draw, 3) f, D, D* [1, µm²/ms]
     usual : (draw,) which of them are of a tissue of the data; the others are there for voxels unlike all of these
-    others : (draw, 3) f, D, D* of any tissue: the broad prior
     ratios : (voxel,) S0 over the noise SD of one image, of some voxels of the data
     rician : the noise is that of magnitudes; else Gaussian
+    s0_known : S0 is known, the same for all voxels; it is then 1 in the unit of the drawn signals
     about : what a model's card says of it: words, where it is from; JSON types
     """
 
@@ -51,10 +51,10 @@ class Population:
     weights: NDArray[np.float64]
     theta: NDArray[np.float64]
     usual: NDArray[np.bool_]
-    others: NDArray[np.float64]
     ratios: NDArray[np.float64]
     rician: bool
     about: dict[str, Any]
+    s0_known: bool = False
 
     @property
     def reach(self) -> tuple[float, float]:
@@ -81,12 +81,15 @@ class Population:
         """
         clean = self.clean() if clean is None else clean
         places = generator.integers(0, len(self.theta), n)
+        sigma = (1 / (np.full(n, self.ratios[0]) if self.s0_known else self._ratios(n, generator))).astype(np.float32)
+        return Drawn(self._noisy(clean[places], sigma, generator), sigma, self.theta[places].astype(np.float32))
+
+    def _ratios(self, n: int, generator: np.random.Generator) -> NDArray[np.float64]:
+        """S0/σ (voxel,) of n voxels: as the data have them, smeared; some from the whole range."""
         ratio = self.ratios[generator.integers(0, len(self.ratios), n)] * np.exp(SMEARED * generator.standard_normal(n))
         low, high = self.reach
         even = np.exp(generator.uniform(np.log(low), np.log(high), n))
-        ratio = np.clip(np.where(generator.random(n) < ROOM, even, ratio), low, high)
-        sigma = (1 / ratio).astype(np.float32)
-        return Drawn(self._noisy(clean[places], sigma, generator), sigma, self.theta[places].astype(np.float32))
+        return np.clip(np.where(generator.random(n) < ROOM, even, ratio), low, high)
 
     def _noisy(self, clean: NDArray, sigma: NDArray, generator: np.random.Generator) -> NDArray[np.float32]:
         """Signals (voxel, b) with noise: magnitudes by equation (11), or means of several of them by their moments."""

@@ -1,4 +1,4 @@
-"""Teaches the small networks beside a network: how large its errors are, and which voxels are of its population."""
+"""Teaches the small network of `models.spread`: how large the errors of a network are."""
 
 from collections.abc import Callable
 
@@ -8,13 +8,11 @@ from numpy.typing import NDArray
 from ivimsc.adapting.layers import Arrays, back, forward, new_layers
 from ivimsc.adapting.loop import Adam
 from ivimsc.models.spread import PREFIX
-from ivimsc.models.typical import TYPICAL
 
-__all__ = ["learn_spread", "learn_typical"]
+__all__ = ["learn_spread"]
 
 HIDDEN, PASSES, BATCH, RATE = 48, 12, 2048, 3e-3
 LIMITS = -12.0, 8.0  # of ln(e² / its mean): keeps single steps small
-MISSED = 2e-3  # share of the voxels of the population itself that are told to be of another one
 
 
 def learn_spread(
@@ -42,27 +40,6 @@ def learn_spread(
     arrays = _taught(seen, 3, slope_of, np.random.Generator(np.random.Philox([seed, 2])))
     arrays["bias1"] = arrays["bias1"] + np.log(usual)
     return {f"{PREFIX}{name}": np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
-
-
-def learn_typical(usual: NDArray[np.float32], others: NDArray[np.float32], seed: int) -> dict[str, NDArray[np.float32]]:
-    """The arrays of `models.typical.TYPICAL`, which tell the voxels of a population from those of any tissue.
-
-    Parameters
-    ----------
-    usual : (voxel, input) what a network takes of voxels of the population
-    others : (voxel, input) and of voxels of the broad prior
-    seed : keys the start and the order
-    """
-    x = np.concatenate([usual, others])
-    own = (np.arange(len(x)) < len(usual)).astype(np.float32)[:, None]
-    weight = np.where(own > 0, 0.5 / len(usual), 0.5 / len(others)).astype(np.float32) * len(x)
-
-    def slope_of(logits: NDArray, places: NDArray) -> NDArray:
-        return weight[places] * (1 / (1 + np.exp(-np.clip(logits, -30, 30))) - own[places]) / len(places)
-
-    arrays = _taught(x, 1, slope_of, np.random.Generator(np.random.Philox([seed, 4])))
-    arrays["bias1"] = arrays["bias1"] - np.quantile(forward(usual, arrays)[-1], MISSED)
-    return {f"{TYPICAL}{name}": np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
 
 
 def _taught(x: NDArray[np.float32], outputs: int, slope_of: Callable[[NDArray, NDArray], NDArray],

@@ -13,9 +13,7 @@ from ivimsc.adapting.population import Population
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.fit.noise import has_signal, measure_noise
-from ivimsc.methods.bayes.fixed_priors import BROAD_PRIOR, bounds_of
 from ivimsc.methods.bayes.method import Options as BayesOptions
-from ivimsc.methods.bayes.population import mixture_prior
 from ivimsc.methods.bayes.prior_and_noise import learn
 from ivimsc.methods.bayes.priors import Prior, draw, parameters
 from ivimsc.physics.protocol import require_distinct
@@ -29,10 +27,11 @@ FEW_B = 4  # b-values below which a network that finds S0 has nothing to learn
 
 
 class Told(NamedTuple):
-    """What is known beforehand: noise SD of one image in the unit of the signal; S0 over it of every voxel; None: from the data."""
+    """What is known beforehand: noise SD of one image in the unit of the signal; S0 over it of every voxel; S0. None: from the data."""
 
     sigma: float | None = None
     snr: float | None = None
+    s0: float | None = None
 
 
 def population_of(
@@ -53,17 +52,16 @@ def population_of(
         for fewer than 4 b-values, no voxel with signal, and a noise level that cannot be told
     """
     bvalues, weights = np.asarray(voxels.bvalues, np.float64), np.asarray(voxels.weights, np.float64)
-    require_distinct(bvalues, FEW_B, "a population from the data")
+    require_distinct(bvalues, FEW_B - (told.s0 is not None), "a population from the data")
     signals = _good(sample_signals(voxels, 2 * VOXELS))
     if not len(signals):
         raise InputError("population: found no voxel with signal, expected some to learn from")
-    scale = signals[:, :2].max(1).astype(np.float64)
+    scale = signals[:, :2].max(1).astype(np.float64) if told.s0 is None else np.full(64, told.s0)
     sigma = told.sigma or (float(np.median(scale)) / told.snr if told.snr else measure_noise(voxels, launch).sigma)
     some = signals[:: -(-len(signals) // VOXELS)]
-    options, cpu = BayesOptions(sigma=sigma, seed=seed), Launch("cpu", launch.threads)
+    options, cpu = BayesOptions(sigma=sigma, s0=told.s0, seed=seed), Launch("cpu", launch.threads)
     prior, _, _, words = learn(some, float(np.median(some.max(1))), None, bvalues, options, cpu, None, weights)
     t = draw(prior, DRAWS, seed)
-    broad = mixture_prior(BROAD_PRIOR, bounds_of(options))
     ratios = np.full(64, float(told.snr)) if told.snr else np.maximum(scale / sigma, 1.0)
     about: dict[str, Any] = {
         "population": words[0].removeprefix("warning: ").removeprefix("prior: "),
@@ -71,9 +69,9 @@ def population_of(
         "learned": not words[0].startswith("warning"),
     }  # fmt: skip
     rician = not bool(np.any(signals < 0))
-    theta, others = (np.ascontiguousarray(parameters(p, x).T) for p, x in ((prior, t), (broad, draw(broad, DRAWS // 2, seed))))  # fmt: skip
+    theta = np.ascontiguousarray(parameters(prior, t).T)
     notes = [words[0].replace("prior: ", "population: ", 1)]
-    return Population(bvalues, weights, theta, _of_a_tissue(prior, t), others, ratios, rician, about), notes
+    return Population(bvalues, weights, theta, _of_a_tissue(prior, t), ratios, rician, about, told.s0 is not None), notes
 
 
 def _of_a_tissue(prior: Prior, t: NDArray[np.float64]) -> NDArray[np.bool_]:

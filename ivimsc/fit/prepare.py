@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc.adapting.loop import SIGHTS, Sights
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
-from ivimsc.fit.adapt import Keep, adapted_model, wants_adapting
+from ivimsc.fit.adapt import Adapting, Keep, adapted_model, wants_adapting
 from ivimsc.fit.inputs import identity_of, inputs_of
 from ivimsc.fit.misfits import Standard, marked, standard_of
 from ivimsc.fit.noise import FEWEST, NoiseLevel, measure_noise
@@ -112,8 +113,7 @@ def prepare(
     options = make_options(module, settings)
     learned: list[str] = []
     if wants_adapting(method, options):
-        told = Told(options.sigma, getattr(options, "snr", None))
-        model, learned = adapted_model(method, voxels, launch, told, keep, say=say)
+        model, learned = adapted_model(method, voxels, launch, _wanted(options), keep, say)
         inputs = Inputs({"model": model}, lambda: noise.level().of_signals)
     else:
         inputs = inputs_of(method, options, lambda: noise.level().of_signals)
@@ -130,6 +130,12 @@ def prepare(
     return Prepared(
         fitter, options, notes, standard_of(fitter, options, voxels, sigma, method.trained), inputs, noise_map
     )
+
+
+def _wanted(options: Any) -> Adapting:
+    """How a method's options want it to be adapted."""
+    sights = Sights(getattr(options, "sights", SIGHTS))
+    return Adapting(Told(options.sigma, getattr(options, "snr", None), options.s0), sights, getattr(options, "seed", 0))
 
 
 def _names_of(options: type) -> set[str]:

@@ -17,6 +17,7 @@ from ivimsc.models.layout import Layout, require_layout
 from ivimsc.models.limits import LARGEST_S0, Limits, are_outside, largest_of, limits_of, shown
 from ivimsc.models.products import in_fixed_blocks
 from ivimsc.models.spread import with_errors
+from ivimsc.models.typical import are_strange
 from ivimsc.options import expect_positive, option
 from ivimsc.outcome import Outcome
 from ivimsc.physics.models import predicted
@@ -195,6 +196,7 @@ class LayerFitter(Fitter):
         """Fit some voxels: see `Fitter.fit`."""
         y, base = self.signals(np.asarray(signals, np.float32), s0)
         parameters = in_fixed_blocks(y, self.parameters, first)
-        found = to_estimates(y, base, parameters, self.bvalues, self.limits, weights=self.signals.weights)
+        strange = are_strange(self.model, y, first)
+        found = to_estimates(y, base, parameters, self.bvalues, self.limits, strange, self.signals.weights)
         found = with_errors(found, self.model, y, parameters, first)
         return judged(self.launch, found, self.evidence)

@@ -1,7 +1,7 @@
-"""Is a voxel of the population that a model was adapted to? A small network beside the model tells, from the same inputs.
+"""Is a voxel of the population that a model was adapted to? A mixture of Gaussians over the model's inputs tells.
 
-It learned to tell voxels of the population from voxels of the broad prior, any tissue. Its value is above 0 in all but
-`adapting.spread.MISSED` of the voxels of the population.
+Its value is above 0 in all but `adapting.typical.MISSED` of the voxels of the population. What lies far from all parts of the
+mixture is of no tissue, or of no noise level, that the model has seen.
 """
 
 import numpy as np
@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 from ivimsc.models.file import Model
 from ivimsc.models.products import in_fixed_blocks
 
-__all__ = ["TYPICAL", "TYPICAL_LAYOUT", "are_strange"]
+__all__ = ["TYPICAL", "are_strange", "log_density"]
 
-TYPICAL = "typical."
-TYPICAL_LAYOUT = {  # the arrays, name -> shape, for layouts
-    "typical.weight0": ("judge", "coordinate"),
-    "typical.bias0": ("judge",),
-    "typical.weight1": (1, "judge"),
-    "typical.bias1": (1,),
+TYPICAL = {  # the arrays, name -> shape, for layouts
+    "typical.whiten": ("part", "coordinate", "coordinate"),
+    "typical.shift": ("part", "coordinate"),
+    "typical.offset": ("part",),
 }
 
 
@@ -26,11 +24,25 @@ def are_strange(model: Model, inputs: NDArray[np.float32], first: int = 0) -> ND
 
     Parameters
     ----------
-    model : perhaps with the arrays of `TYPICAL_LAYOUT`
+    model : perhaps with the arrays of `TYPICAL`
     inputs : (voxel, input) that it takes
     first : the number of the first voxel in the data set
     """
-    if "typical.weight0" not in model.arrays:
+    if "typical.whiten" not in model.arrays:
         return np.zeros(len(inputs), bool)
-    w0, c0, w1, c1 = (model.arrays[name] for name in TYPICAL_LAYOUT)
-    return in_fixed_blocks(inputs, lambda x: np.maximum(x @ w0.T + c0, 0) @ w1.T + c1, first)[:, 0] < 0
+    arrays = [model.arrays[name] for name in TYPICAL]
+    with np.errstate(invalid="ignore", over="ignore"):
+        return in_fixed_blocks(inputs, lambda x: log_density(x, *arrays)[:, None], first)[:, 0] < 0
+
+
+def log_density(x: NDArray, whiten: NDArray, shift: NDArray, offset: NDArray) -> NDArray:
+    """The largest of offset - |whiten x + shift|² / 2 over the parts, (voxel,), of inputs x (voxel, input).
+
+    Parameters
+    ----------
+    x : as above
+    whiten, shift, offset : (part, input, input), (part, input), (part,)
+    """
+    parts, n = shift.shape
+    away = (x @ whiten.reshape(parts * n, n).T + shift.ravel()).reshape(len(x), parts, n)
+    return (offset - 0.5 * np.einsum("vpi,vpi->vp", away, away)).max(1)

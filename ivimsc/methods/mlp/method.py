@@ -10,7 +10,7 @@ from ivimsc.models import Layout, Model, layers_layout
 from ivimsc.models.estimates import LayerFitter, LayerOptions, require_model
 from ivimsc.models.front import FRONT, require_front
 from ivimsc.models.spread import SPREAD
-from ivimsc.models.typical import TYPICAL_LAYOUT
+from ivimsc.models.typical import TYPICAL
 from ivimsc.voxels import VoxelSource
 
 TITLE = "q-space MLP"
@@ -35,9 +35,9 @@ class OneProtocol(LayerFitter):
 def layout_of(model: Model) -> Layout:
     """The arrays of a model: layers that end in f, D and D*; or, of one that finds S0, in S0, f, D and D*, and its front."""
     if not model.finds_s0:
-        return Layout(layers_layout(model, 3), SPREAD)
+        return Layout(layers_layout(model, 3), {**SPREAD, **TYPICAL})
     layers = layers_layout(model, 4) | {"weight0": ("width0", "coordinate")}
-    return Layout(layers | FRONT, {**SPREAD, **TYPICAL_LAYOUT})
+    return Layout(layers | FRONT, {**SPREAD, **TYPICAL})
 
 
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs) -> Fitter:

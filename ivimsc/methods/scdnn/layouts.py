@@ -6,7 +6,7 @@ from ivimsc.errors import InputError
 from ivimsc.models import Layout, Model
 from ivimsc.models.front import FRONT, require_front
 from ivimsc.models.spread import SPREAD
-from ivimsc.models.typical import TYPICAL_LAYOUT
+from ivimsc.models.typical import TYPICAL
 from ivimsc.options import expect
 
 __all__ = ["layout_of", "require_whole"]
@@ -14,7 +14,7 @@ __all__ = ["layout_of", "require_whole"]
 _SET, _MIXED = ("unit", "input", "atom"), ("mixed", "unit", "rank", "atom")
 FACTORED = Layout(
     {"w": _SET, "phi": _SET, "thresholds": ("unit", "atom"), "grid": ("atom",)},
-    also=SPREAD,
+    also={**SPREAD, **TYPICAL},
     even=("atom",),
 )
 GENERAL = Layout(
@@ -41,7 +41,7 @@ GENERAL = Layout(
 _IN = ("unit", "coordinate", "atom")
 ADAPTED = Layout(
     {"w": _IN, "phi": _IN, "thresholds": ("unit", "atom"), "grid": ("atom",), **FRONT},
-    also={**SPREAD, **TYPICAL_LAYOUT},
+    also={**SPREAD, **TYPICAL},
     even=("atom",),
 )
 CHOICES = {"threshold": ("soft", "hard"), "residual": ("encoded", "input")}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc.adapting.loop import SIGHTS
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates, Spectrum
@@ -24,7 +25,8 @@ from ivimsc.methods.scdnn.layouts import layout_of, require_whole
 from ivimsc.models import Model
 from ivimsc.models.estimates import Signals, require_model, to_estimates
 from ivimsc.models.spread import with_errors
-from ivimsc.options import expect_positive, option
+from ivimsc.models.typical import are_strange
+from ivimsc.options import expect, expect_positive, option
 from ivimsc.voxels import VoxelSource
 
 TITLE = "Sparse-coding network with a learned dictionary"
@@ -45,18 +47,23 @@ class Options:
     )
     snr: float | None = option(None, "general and adapted models: S0 over noise SD, of every voxel, instead of sigma")
     spectrum: bool = option(False, "keep the code of every voxel, as ista does")
+    sights: int = option(SIGHTS, "model=adapt: training voxels that are seen, each drawn anew")
+    seed: int = option(0, "model=adapt: keys all draws")
 
     def __post_init__(self) -> None:
         expect_positive(self, ("s0", "sigma", "snr"), "scdnn")
         if self.sigma is not None and self.snr is not None:
             raise InputError("options of scdnn: found sigma and snr together, expected one of them")
+        expect(self.sights >= 1, "sights", "scdnn", self.sights, "at least 1")
+        expect(self.seed >= 0, "seed", "scdnn", self.seed, "a number >= 0")
 
 
 class OneProtocol(NetworkFitter):
     """A model for one protocol: signals over a known S0."""
 
     def __init__(self, voxels: VoxelSource, model: Model, options: Options, launch: Launch) -> None:
-        if options.sigma is not None or options.snr is not None:
+        adapted = model.about.get("options", {}).get("variant") == "adapted"  # it learned at the noise level that is given
+        if not adapted and (options.sigma is not None or options.snr is not None):
             raise InputError(
                 f"options of scdnn: found sigma or snr, expected neither: {model.source} is a model for a known S0"
             )
@@ -64,7 +71,7 @@ class OneProtocol(NetworkFitter):
         super().__init__(model, voxels.bvalues[self.signals.columns], options, launch)
         self.notes += self.signals.notes
         self.evidence, self.weights, self.columns = (
-            self.signals.evidence(self.bvalues),
+            self.signals.evidence(self.bvalues, options.sigma),
             self.signals.weights,
             self.signals.columns,
         )
@@ -73,7 +80,8 @@ class OneProtocol(NetworkFitter):
         y, base = self.signals(signals, s0)
         sums, spectrum = self.code(y, first=first)
         values = decode(sums)
-        found = to_estimates(y, base, values, self.bvalues, self.limits, weights=self.weights)
+        strange = are_strange(self.model, y, first)
+        found = to_estimates(y, base, values, self.bvalues, self.limits, strange, self.weights)
         return with_errors(found, self.model, y, values, first), spectrum
 
     def _bases(self, n: int, s0: NDArray | None) -> NDArray[np.float32] | None:

@@ -29,7 +29,7 @@ class LayersLearner:
         mean, sd, centre, spread = self.sizes
         steps = forward((inputs - mean) / sd, self.parameters)
         outputs = steps[-1] * spread + centre
-        slope = (2 / (4 * len(inputs) * scale)) * (outputs - truth) * spread
+        slope = (2 / (4 * len(inputs) * scale)) * (outputs - truth) * spread  # 0 for a scale that is infinite
         return outputs, back(steps, slope.astype(np.float32), self.parameters)
 
     def outputs(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -55,7 +55,11 @@ def adapt(population: Population, general: Model, sights: Sights, seed: int, lau
     inputs, truth = inputs_and_truth(front, population, CHECKED, generator, clean)
     learner = LayersLearner(inputs, truth, generator)
     history = learn(learner, front, population, sights, seed, report)
-    arrays = learner.arrays() | front.arrays()
-    arrays |= learn_beside(learner.outputs, front, population, seed)
+    arrays = learner.arrays()
+    if population.s0_known:  # f, D and D* alone
+        arrays |= {f"{kind}{LAYERS}": arrays[f"{kind}{LAYERS}"][1:] for kind in ("weight", "bias")}
+    else:
+        arrays |= front.arrays()
+    arrays |= learn_beside(learner.outputs, front, population, seed, sights.sights)
     about = about_of(population, {"layers": LAYERS, "width": WIDTH}, {**vars(sights), "seed": seed}, history)
     return Model("mlp", arrays, about, "the adapted model")
