@@ -2,7 +2,7 @@
 
 The general model is made for one protocol and the noise level in the middle of the data: that is the start. Its units then learn from
 training voxels of the population. They take one input more, the noise level of the voxel. Where the protocol is not one
-of the general model, the start is the physical dictionary.
+of the general model, and where S0 is known, the start is the physical dictionary.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from ivimsc.adapting.loop import Report, Sights, learn
 from ivimsc.adapting.population import Population
 from ivimsc.device.launch import Launch, run_blocks
 from ivimsc.methods.scdnn.codes import decode, run_units
-from ivimsc.methods.scdnn.general.levels import Level, require_protocol
+from ivimsc.methods.scdnn.general.levels import FEWEST, Level, require_protocol
 from ivimsc.methods.scdnn.slopes import Slopes, learn_kernel
 from ivimsc.methods.scdnn.units import Weights, blocks_of
 from ivimsc.models import Model
@@ -74,15 +74,11 @@ def adapt(population: Population, general: Model, sights: Sights, seed: int, lau
     IvimscError
         if a slope is no number
     """
-    within = len(population.bvalues) >= 4 and not require_protocol(population.bvalues, general.source)
+    within = not population.s0_known and len(population.bvalues) >= FEWEST and not require_protocol(population.bvalues, general.source)  # fmt: skip
     weights, project, origin = _from_general(population, general) if within else _physical(population)
-    if population.s0_known and project is not None:
-        weights, project = _of_full_rank(weights, project)
     front = front_of(population, project, origin)
     learner = UnitsLearner(weights if population.s0_known else _one_input_more(weights), launch)
     history = learn(learner, front, population, sights, seed, report)
-    if population.s0_known:  # from here on for the signals themselves
-        learner, front = UnitsLearner(_on_signals(learner.weights, front.project), launch), front_of(population)
     arrays = {**learner.parameters, "grid": learner.weights.grid}
     arrays |= {} if population.s0_known else front.arrays()
     arrays |= learn_beside(learner.outputs, front, population, seed, sights.sights)
@@ -108,20 +104,6 @@ def _physical(population: Population) -> tuple[Weights, None, None]:
     thresholds = np.zeros((UNITS + 1, ATOMS), np.float32)
     weights = Weights(phi / np.float32(dictionary.lipschitz), phi, thresholds, grid, half, False, False)
     return weights, None, None
-
-
-def _of_full_rank(weights: Weights, project: NDArray) -> tuple[Weights, NDArray]:
-    """The same units on as many coordinates as the protocol has b-values, where these are fewer."""
-    u = np.linalg.svd(project, full_matrices=False)[0]
-    w, phi = (np.einsum("rq,tra->tqa", u, a).astype(np.float32) for a in (weights.w, weights.phi))
-    return weights._replace(w=w, phi=phi), u.T @ project
-
-
-def _on_signals(weights: Weights, project: NDArray) -> Weights:
-    """The same units on the signals y instead of P y: W_t' = Pᵀ W_t and Φ_t' = P⁺ Φ_t, for P of full rank."""
-    w = np.einsum("rb,tra->tba", project.astype(np.float64), weights.w)
-    phi = np.einsum("br,tra->tba", np.linalg.pinv(project.astype(np.float64)), weights.phi)
-    return weights._replace(w=w.astype(np.float32), phi=phi.astype(np.float32))
 
 
 def _one_input_more(weights: Weights) -> Weights:
