@@ -332,7 +332,7 @@ def bench_adapted(phantom, record):
         record(
             "learning_adapted", title, phantom=phantom, method=name, **{"learning [s of CPU]": ""}, **scan.row(e, best)
         )
-    for name in ("scdnn", "mlp"):
+    for name in ("scdnn",):
         begin = time.process_time()
         model = METHODS[name].load_adapting().adapt(scan.population, general_model(), Sights(), 0, launch)
         seconds = time.process_time() - begin

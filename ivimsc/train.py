@@ -144,14 +144,18 @@ def _train_on_population(job: TrainJob, method: Method, say: Callable[[str], Non
             raise InputError(f"{name}: found {given}, expected none: population=data learns in seconds, as long as the option sights says")  # fmt: skip
     if parse_device(job.device)[0] == "cuda":
         raise DeviceError(f"device: found {job.device!r}, expected cpu or auto: population=data learns on the CPU")
-    settings = {name: value for name, value in job.settings.items() if name != "population"}
-    sights = typed_options(Sights, settings, f"train {job.name} with population=data")
+    who, known = f"train {job.name} with population=data", [f.name for f in dataclasses.fields(Told)]
+    parts = {"told": {}, "sights": {}}
+    for key, value in job.settings.items():
+        if key != "population":
+            parts["told" if key in known else "sights"][key] = value
+    told, sights = typed_options(Told, parts["told"], who), typed_options(Sights, parts["sights"], who)
     _check_out(job)
     launch = choose_device("cpu", job.threads)
     with alone(job.lock, job.out):
         refuse_existing(job.out, job.force)
         voxels, begin = unlabelled(job.stores, job.bvalues), time.perf_counter()
-        model, notes = adapted_model(method, voxels, launch, Adapting(Told(), sights, job.seed), None, say)
+        model, notes = adapted_model(method, voxels, launch, Adapting(told, sights, job.seed), None, say)
         for note in notes:
             say(note)
         model.about["training"]["stores"] = [Path(path).name for path in job.stores]

@@ -101,7 +101,7 @@ def _key(method: Method, voxels: Any, wanted: Adapting) -> str:
         method.name,
         voxels.signals_sha256,
         [float(b) for b in voxels.bvalues],
-        *wanted.told,
+        *vars(wanted.told).values(),
         wanted.seed,
         __version__,
     ]

@@ -4,7 +4,8 @@ The noise level is the one that every method takes (`noise`). The population of 
 a mixture of Gaussians, or the broad prior where the data do not tell a population. S0 over the noise is that of the voxels.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from ivimsc.fit.noise import has_signal, measure_noise
 from ivimsc.methods.bayes.method import Options as BayesOptions
 from ivimsc.methods.bayes.prior_and_noise import learn
 from ivimsc.methods.bayes.priors import Prior, draw, parameters
+from ivimsc.options import expect_positive, option
 from ivimsc.physics.protocol import require_distinct
 from ivimsc.voxels import VoxelSource, sample_signals
 
@@ -26,12 +28,20 @@ DRAWS = 2**17  # of f, D and D*
 FEW_B = 4  # b-values below which a network that finds S0 has nothing to learn
 
 
-class Told(NamedTuple):
-    """What is known beforehand: noise SD of one image in the unit of the signal; S0 over it of every voxel; S0. None: from the data."""
+@dataclass(frozen=True)
+class Told:
+    """What is known beforehand; what is None is taken from the data."""
 
-    sigma: float | None = None
-    snr: float | None = None
-    s0: float | None = None
+    sigma: float | None = option(None, "noise SD of one image in units of the signal")
+    snr: float | None = option(None, "S0 over noise SD, of every voxel, instead of sigma")
+    s0: float | None = option(None, "S0, the same for all voxels")
+
+    def __post_init__(self) -> None:
+        expect_positive(self, ("sigma", "snr", "s0"), "a population from the data")
+        if self.sigma is not None and self.snr is not None:
+            raise InputError(
+                "options of a population from the data: found sigma and snr together, expected one of them"
+            )
 
 
 def population_of(
@@ -71,7 +81,9 @@ def population_of(
     rician = not bool(np.any(signals < 0))
     theta = np.ascontiguousarray(parameters(prior, t).T)
     notes = [words[0].replace("prior: ", "population: ", 1)]
-    return Population(bvalues, weights, theta, _of_a_tissue(prior, t), ratios, rician, about, told.s0 is not None), notes
+    return Population(
+        bvalues, weights, theta, _of_a_tissue(prior, t), ratios, rician, about, told.s0 is not None
+    ), notes
 
 
 def _of_a_tissue(prior: Prior, t: NDArray[np.float64]) -> NDArray[np.bool_]:
