@@ -18,13 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc import __version__
-from ivimsc.adapting.loop import Sights
 from ivimsc.adapting.spread import learn_spread
 from ivimsc.device.launch import choose_device, parse_device
 from ivimsc.errors import DeviceError, InputError
 from ivimsc.files import alone, make_folder, refuse_existing, told
-from ivimsc.fit.adapt import Adapting, adapted_model
-from ivimsc.fit.population import Told
+from ivimsc.fit.adapt import adapted_model, adapting_of
 from ivimsc.fit.unlabelled import unlabelled
 from ivimsc.methods import METHODS, Method
 from ivimsc.models import Model, write_model
@@ -144,18 +142,13 @@ def _train_on_population(job: TrainJob, method: Method, say: Callable[[str], Non
             raise InputError(f"{name}: found {given}, expected none: population=data learns in seconds, as long as the option sights says")  # fmt: skip
     if parse_device(job.device)[0] == "cuda":
         raise DeviceError(f"device: found {job.device!r}, expected cpu or auto: population=data learns on the CPU")
-    who, known = f"train {job.name} with population=data", [f.name for f in dataclasses.fields(Told)]
-    parts = {"told": {}, "sights": {}}
-    for key, value in job.settings.items():
-        if key != "population":
-            parts["told" if key in known else "sights"][key] = value
-    told, sights = typed_options(Told, parts["told"], who), typed_options(Sights, parts["sights"], who)
+    wanted = adapting_of({k: v for k, v in job.settings.items() if k != "population"}, f"train {job.name} with population=data", job.seed)
     _check_out(job)
     launch = choose_device("cpu", job.threads)
     with alone(job.lock, job.out):
         refuse_existing(job.out, job.force)
         voxels, begin = unlabelled(job.stores, job.bvalues), time.perf_counter()
-        model, notes = adapted_model(method, voxels, launch, Adapting(told, sights, job.seed), None, say)
+        model, notes = adapted_model(method, voxels, launch, wanted, None, say)
         for note in notes:
             say(note)
         model.about["training"]["stores"] = [Path(path).name for path in job.stores]

@@ -5,7 +5,8 @@ A kept model is written whole or not at all, under a lock: a killed adaptation l
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,10 @@ from ivimsc.fit.inputs import general_model
 from ivimsc.fit.population import Told, population_of
 from ivimsc.methods import Method
 from ivimsc.models import Model, read_model, write_model
+from ivimsc.options import typed_options
 from ivimsc.voxels import VoxelSource
 
-__all__ = ["ADAPT", "Adapting", "Keep", "adapted_model", "wants_adapting"]
+__all__ = ["ADAPT", "Adapting", "Keep", "adapted_model", "adapting_of", "wants_adapting"]
 
 ADAPT = "adapt"  # what the option `model` says instead of a file
 
@@ -43,6 +45,14 @@ class Adapting(NamedTuple):
     told: Told = Told()
     sights: Sights = Sights()
     seed: int = 0
+
+
+def adapting_of(settings: Mapping[str, Any], who: str, seed: int) -> Adapting:
+    """How to adapt, from settings that are typed or text; `who` is asked, for messages (InputError for bad settings)."""
+    known = {field.name for field in fields(Told)}
+    told = {key: value for key, value in settings.items() if key in known}
+    sights = {key: value for key, value in settings.items() if key not in known}
+    return Adapting(typed_options(Told, told, who), typed_options(Sights, sights, who), seed)
 
 
 def adapted_model(
