@@ -196,7 +196,7 @@ class LayerFitter(Fitter):
         """Fit some voxels: see `Fitter.fit`."""
         y, base = self.signals(np.asarray(signals, np.float32), s0)
         parameters = in_fixed_blocks(y, self.parameters, first)
-        strange = are_strange(self.model, y, first)
+        strange = are_strange(self.model, y, self.launch)
         found = to_estimates(y, base, parameters, self.bvalues, self.limits, strange, self.signals.weights)
-        found = with_errors(found, self.model, y, parameters, first)
+        found = with_errors(found, self.model, y, parameters, self.launch)
         return judged(self.launch, found, self.evidence)

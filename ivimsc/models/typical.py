@@ -7,8 +7,9 @@ mixture is of no tissue, or of no noise level, that the model has seen.
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc.device.launch import Launch, run_blocks
+from ivimsc.models.beside import mixture_kernel
 from ivimsc.models.file import Model
-from ivimsc.models.products import in_fixed_blocks
 
 __all__ = ["TYPICAL", "are_strange", "log_density"]
 
@@ -19,20 +20,21 @@ TYPICAL = {  # the arrays, name -> shape, for layouts
 }
 
 
-def are_strange(model: Model, inputs: NDArray[np.float32], first: int = 0) -> NDArray[np.bool_]:
+def are_strange(model: Model, inputs: NDArray[np.float32], launch: Launch | None = None) -> NDArray[np.bool_]:
     """Voxels (voxel,) that are not of the model's population; none where the model did not learn that.
 
     Parameters
     ----------
     model : perhaps with the arrays of `TYPICAL`
     inputs : (voxel, input) that it takes
-    first : the number of the first voxel in the data set
+    launch : threads to run on; None: one
     """
     if "typical.whiten" not in model.arrays:
         return np.zeros(len(inputs), bool)
-    arrays = [model.arrays[name] for name in TYPICAL]
-    with np.errstate(invalid="ignore", over="ignore"):
-        return in_fixed_blocks(inputs, lambda x: log_density(x, *arrays)[:, None], first)[:, 0] < 0
+    whiten, shift, offset = (model.arrays[name] for name in TYPICAL)
+    value, flat = np.empty(len(inputs), np.float32), np.ascontiguousarray(whiten.reshape(-1, whiten.shape[2]).T)
+    run_blocks(launch or Launch("cpu", 1), mixture_kernel, len(inputs), np.ascontiguousarray(inputs), flat, shift.ravel(), offset, value)  # fmt: skip
+    return value < 0
 
 
 def log_density(x: NDArray, whiten: NDArray, shift: NDArray, offset: NDArray) -> NDArray:

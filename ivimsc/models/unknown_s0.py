@@ -83,15 +83,12 @@ class UnknownS0:
         inputs[~told] = 0
         return Inputs(signals, inputs, base, good, told)
 
-    def estimates(self, seen: Inputs, values: NDArray[np.float32], first: int) -> Estimates:
-        """Estimates from S0 over its linear estimate, f, D, D* (voxel, 4) [µm²/ms] as the network gives them.
-
-        first : the number of the first voxel in the data set
-        """
+    def estimates(self, seen: Inputs, values: NDArray[np.float32]) -> Estimates:
+        """Estimates from S0 over its linear estimate, f, D, D* (voxel, 4) [µm²/ms] as the network gives them."""
         values = np.where(seen.told[:, None], values, np.float32(np.nan))
         base = np.where(seen.good, np.where(seen.told, seen.base, seen.signals[:, 0]), 0).astype(np.float32)
         with np.errstate(divide="ignore", invalid="ignore"):
             y = np.where(seen.good[:, None], seen.signals / base[:, None], np.float32(np.nan))
-        outside = ~seen.told | self.front.outside(seen.inputs) | are_strange(self.model, seen.inputs, first)
+        outside = ~seen.told | self.front.outside(seen.inputs) | are_strange(self.model, seen.inputs, self.launch)
         found = to_estimates(y, base, values, self.bvalues, self.limits, outside, self.weights)
-        return with_errors(found, self.model, seen.inputs, values, first)
+        return with_errors(found, self.model, seen.inputs, values, self.launch)

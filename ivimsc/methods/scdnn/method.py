@@ -80,9 +80,9 @@ class OneProtocol(NetworkFitter):
         y, base = self.signals(signals, s0)
         sums, spectrum = self.code(y, first=first)
         values = decode(sums)
-        strange = are_strange(self.model, y, first)
+        strange = are_strange(self.model, y, self.launch)
         found = to_estimates(y, base, values, self.bvalues, self.limits, strange, self.weights)
-        return with_errors(found, self.model, y, values, first), spectrum
+        return with_errors(found, self.model, y, values, self.launch), spectrum
 
     def _bases(self, n: int, s0: NDArray | None) -> NDArray[np.float32] | None:
         told = self.signals.zero >= 0 or self.signals.s0 is not None

@@ -34,4 +34,4 @@ class Adapted(fitter.Fitter):
         """Fit some voxels: see `Fitter.fit`; `s0` is not used, because the model finds it."""
         seen = self.data.inputs(signals)
         values = in_fixed_blocks(seen.inputs, lambda x: forward(x, self.layers)[-1], first)
-        return judged(self.launch, self.data.estimates(seen, values, first), self.evidence)
+        return judged(self.launch, self.data.estimates(seen, values), self.evidence)

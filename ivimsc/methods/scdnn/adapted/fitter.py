@@ -38,4 +38,4 @@ class Adapted(NetworkFitter):
         sums, spectrum = self.code(seen.inputs, first=first)
         values = decode(sums)
         values[:, 0] = sums[:, 0] + sums[:, 2]
-        return self.data.estimates(seen, values, first), spectrum
+        return self.data.estimates(seen, values), spectrum
