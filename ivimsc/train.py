@@ -142,7 +142,9 @@ def _train_on_population(job: TrainJob, method: Method, say: Callable[[str], Non
             raise InputError(f"{name}: found {given}, expected none: population=data learns in seconds, as long as the option sights says")  # fmt: skip
     if parse_device(job.device)[0] == "cuda":
         raise DeviceError(f"device: found {job.device!r}, expected cpu or auto: population=data learns on the CPU")
-    wanted = adapting_of({k: v for k, v in job.settings.items() if k != "population"}, f"train {job.name} with population=data", job.seed)
+    wanted = adapting_of(
+        {k: v for k, v in job.settings.items() if k != "population"}, f"train {job.name} with population=data", job.seed
+    )
     _check_out(job)
     launch = choose_device("cpu", job.threads)
     with alone(job.lock, job.out):

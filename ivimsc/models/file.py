@@ -90,7 +90,9 @@ class Model:
             "S0:       " + _S0[about.get("s0", "known")],
             f"options:  {json.dumps(about.get('options', {}), sort_keys=True)}",
         ]
-        lines.append("training: " + ", ".join(f"{key} {_short(value)}" for key, value in training.items() if key != "key"))
+        lines.append(
+            "training: " + ", ".join(f"{key} {_short(value)}" for key, value in training.items() if key != "key")
+        )
         if self.finds_s0 and not self.general:
             lines.append("trust:    " + _TRUST[bool(training.get("learned", True))])
         lines += [f"range:    {_RANGE.get(key, key)} {_short(value)}" for key, value in reach.items()]

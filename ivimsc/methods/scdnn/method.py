@@ -41,7 +41,9 @@ class Options:
         "general",
         "model file (.safetensors) of ivimsc train scdnn; general: the one in the package, for any protocol; adapt: learned from the data set itself, without truth",
     )
-    s0: float | None = option(None, "S0 where it is known (none: the signal at b = 0); general and adapted models find S0")
+    s0: float | None = option(
+        None, "S0 where it is known (none: the signal at b = 0); general and adapted models find S0"
+    )
     sigma: float | None = option(
         None, "general and adapted models: noise SD of one image in units of the signal (none: estimated from the data)"
     )
@@ -62,7 +64,9 @@ class OneProtocol(NetworkFitter):
     """A model for one protocol: signals over a known S0."""
 
     def __init__(self, voxels: VoxelSource, model: Model, options: Options, launch: Launch) -> None:
-        adapted = model.about.get("options", {}).get("variant") == "adapted"  # it learned at the noise level that is given
+        adapted = (
+            model.about.get("options", {}).get("variant") == "adapted"
+        )  # it learned at the noise level that is given
         if not adapted and (options.sigma is not None or options.snr is not None):
             raise InputError(
                 f"options of scdnn: found sigma or snr, expected neither: {model.source} is a model for a known S0"
