@@ -5,25 +5,34 @@ voxels: 1 is what no estimator can beat. Networks for one protocol are trained a
 cohort-test; S0 = 1 is known to them, and to the bound.
 
 Run ``python -m pytest bench/bench_learning.py``; it writes bench/results/learning_*.md. It trains some twenty networks, about
-half a minute each. One question alone: ``-k defaults``, ``-k "noise_and or sparsity"``, ``-k any_protocol`` or ``-k inference``.
+half a minute each. One question alone: ``-k defaults``, ``-k "noise_and or sparsity"``, ``-k any_protocol``, ``-k inference``,
+``-k adapted`` (no truth: SCDNN that learned its scan), ``-k calibration`` (their SDs) or ``-k centre`` (the second centre).
 """
 
 import time
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 import ivimsc
+from ivimsc.adapting.loop import Sights
 from ivimsc.compare.bound import smallest_error
 from ivimsc.device.launch import choose_device
 from ivimsc.dictionaries import export_dictionary
 from ivimsc.fit import fit_signals
+from ivimsc.fit.inputs import general_model
+from ivimsc.fit.population import Told, population_of
+from ivimsc.methods import METHODS, Inputs, load_method
+from ivimsc.methods.bayes import prior_and_noise
 from ivimsc.methods.scdnn.general.canonical import DSTAR, D, F, draw_parameters, signals_of
 from ivimsc.methods.scdnn.units import WIDTH
 from ivimsc.models import read_model
-from ivimsc.simulate import write_phantom
+from ivimsc.simulate import simulate_phantom, write_phantom
 from ivimsc.store import VoxelStore
-from tests.conftest import FIVE
+from ivimsc.voxels import SelectedVoxels
+from tests.conftest import FIVE, as_voxels
 
 general = pytest.importorskip("ivimsc.methods.scdnn.general.network", reason="torch is not installed")
 from ivimsc.train import TrainJob, train_file  # noqa: E402
@@ -250,3 +259,118 @@ def _timed(call):
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
+
+
+VOLUMES = {"placenta": (48, 48, 12), "abdomen": (44, 40, 10), "brain": (36, 44, 12)}
+
+
+class Scan:
+    """A phantom at SNR 30 with the smallest possible errors (S0 unknown), and what its signals alone tell of its population."""
+
+    def __init__(self, name, seed=11, snr=30.0):
+        self.voxels = simulate_phantom(name, snr=snr, seed=seed, shape=VOLUMES[name])
+        self.signals, self.b, self.sigma = self.voxels.signals, self.voxels.bvalues, 1 / snr
+        bounds = [smallest_error(self.signals, self.voxels.truth, self.b, self.sigma, True, False, choose_device(), s) for s in range(2)]  # fmt: skip
+        self.tested, products = np.concatenate([b.tested for b in bounds]), np.concatenate([b.noisy for b in bounds])
+        self.least = products.mean(0)
+        self.truth = np.stack([self.voxels.truth[key] for key in KEYS], axis=1)
+        kept = []
+
+        def learn(*arguments, **more):
+            kept.append(prior_and_noise.learn(*arguments, **more))
+            return kept[-1]
+
+        begin = time.process_time()
+        with patch("ivimsc.fit.population.learn", learn):
+            self.population, self.notes = population_of(self.voxels, choose_device())
+        self.seconds, self.learnt = time.process_time() - begin, kept[-1]
+
+    def bayes(self):
+        """bayes with the very population that the network learns from."""
+        with patch("ivimsc.methods.bayes.method.learn", lambda *_, **__: self.learnt):
+            return fit_signals(self.signals, self.b, "bayes")
+
+    def by(self, model):
+        """The estimates of an adapted model, and voxels per second of CPU."""
+        module = load_method(model.method)
+        prepared = module.prepare(
+            self.voxels, module.Options(sigma=self.sigma), choose_device(), Inputs({"model": model})
+        )
+        prepared.fit(self.signals[:256])
+        begin = time.process_time()
+        found = prepared.fit(self.signals)
+        return found, len(self.signals) / (time.process_time() - begin)
+
+    def row(self, e, reference=None):
+        """Errors of f, D, D* over the smallest possible; over those of `reference`, of all voxels; and what the intervals hold."""
+        found = np.stack([e.f, e.D, e.Dstar], axis=1)
+        squares = (found - self.truth) ** 2
+        texts = {"over the smallest possible: f, D, D*": listing(np.nanmean(squares[self.tested], axis=0) / self.least)}
+        if reference is not None:
+            theirs = (np.stack([reference.f, reference.D, reference.Dstar], axis=1) - self.truth) ** 2
+            texts["over bayes"] = listing(squares.mean(0) / theirs.mean(0))
+        if e.fstd is not None and e.dstarstd is not None:
+            spread = np.stack([e.fstd, e.dstd, e.dstarstd], axis=1)
+            texts["95 % intervals hold"] = listing(np.mean(np.abs(found - self.truth) < 1.96 * spread, axis=0))
+        texts["outcomes 1, 4, 7, 8"] = ", ".join(f"{100 * np.mean(e.outcome == k):.1f} %" for k in (1, 4, 7, 8))
+        return texts
+
+
+def listing(values):
+    return ", ".join(f"{v:.3g}" for v in values)
+
+
+@pytest.mark.parametrize("phantom", VOLUMES)
+def bench_adapted(phantom, record):
+    """SCDNN that learned a scan without truth, beside bayes with the same population, and methods that do not know it."""
+    scan, launch = Scan(phantom), choose_device()
+    title = "SCDNN adapted to a scan without truth: mean squared errors (SNR 30, ten b-values, S0 unknown)"
+    best = scan.bayes()
+    rows = {"nlls": fit_signals(scan.signals, scan.b, "nlls"), "ista": fit_signals(scan.signals, scan.b, "ista"),
+            "scdnn, general": fit_signals(scan.signals, scan.b, "scdnn"), "bayes, the same population": best}  # fmt: skip
+    for name, e in rows.items():
+        record(
+            "learning_adapted", title, phantom=phantom, method=name, **{"learning [s of CPU]": ""}, **scan.row(e, best)
+        )
+    for name in ("scdnn",):
+        begin = time.process_time()
+        model = METHODS[name].load_adapting().adapt(scan.population, general_model(), Sights(), 0, launch)
+        seconds = time.process_time() - begin
+        found, speed = scan.by(model)
+        words = f"{scan.seconds:.0f} + {seconds:.0f}; {speed:,.0f} voxels per s of CPU"
+        record("learning_adapted", title, phantom=phantom, method=f"{name}, adapted", **{"learning [s of CPU]": words}, **scan.row(found, best))  # fmt: skip
+
+
+@pytest.mark.parametrize("phantom", VOLUMES)
+def bench_calibration(phantom, record):
+    """Ranks and intervals on voxels of the population that the networks have not seen: each mean ± SD taken as a normal."""
+    scan, launch = Scan(phantom), choose_device()
+    drawn = scan.population.draw(40_000, np.random.Generator(np.random.Philox(77)))
+    signals = drawn.signals / drawn.sigma[:, None]  # the noise is 1 in all of them
+    truth = drawn.truth * (1, 1e-3, 1e-3)
+    for name in ("scdnn", "mlp"):
+        model = METHODS[name].load_adapting().adapt(scan.population, general_model(), Sights(), 0, launch)
+        module = load_method(name)
+        e = module.prepare(as_voxels(signals, scan.b), module.Options(sigma=1.0), launch, Inputs({"model": model})).fit(signals.astype(np.float32))  # fmt: skip
+        spread = np.stack([e.fstd, e.dstd, e.dstarstd], axis=1)
+        z = (truth - np.stack([e.f, e.D, e.Dstar], axis=1)) / spread
+        for k, symbol in enumerate(("f", "D", "D*")):
+            ranks = np.histogram(ndtr(z[:, k]), np.linspace(0, 1, 11))[0] / len(z) * 10
+            record("learning_calibration", "Are the SDs of adapted networks right? 40,000 voxels of the population, drawn anew", **{
+                "phantom": phantom, "method": name, "parameter": symbol, "50 % intervals hold": float(np.mean(np.abs(z[:, k]) < 0.6745)),
+                "95 % intervals hold": float(np.mean(np.abs(z[:, k]) < 1.96)), "ranks, in tenths (1 each for a normal posterior)": listing(ranks)})  # fmt: skip
+
+
+def bench_centre(folder, record):
+    """The paper's second centre without its truth: S0 = 1 known, five b-values, SNR 45; three seeds."""
+    test, launch = Tested(folder / "centre2.h5"), choose_device()
+    with VoxelStore(folder / "centre2.h5") as store:
+        population, _ = population_of(SelectedVoxels(store, FIVE), launch, Told(s0=1.0))
+    module = load_method("scdnn")
+    for seed in range(3):
+        model = METHODS["scdnn"].load_adapting().adapt(population, general_model(), Sights(), seed, launch)
+        voxels = as_voxels(test.signals[:, 1:], FIVE)
+        e = module.prepare(voxels, module.Options(s0=1.0), launch, Inputs({"model": model})).fit(voxels.signals)
+        record("learning_centre", "SCDNN adapted to the paper's second centre without truth: MSE over the smallest possible", seed=seed, **test.ratios(e))  # fmt: skip
+    for name, e in {"bayes": fit_signals(test.signals[:, 1:], FIVE, "bayes", s0=1.0)}.items():
+        record("learning_centre", "SCDNN adapted to the paper's second centre without truth: MSE over the smallest possible", seed=name, **test.ratios(e))  # fmt: skip

@@ -36,10 +36,16 @@ def learned_dictionary(model: Model, unit: int | None = None) -> Dictionary:
     Raises
     ------
     InputError
-        for a model without a dictionary (another method, free layers, a general model), and a unit that it has not
+        for a model without a dictionary (another method, free layers, one that finds S0), and a unit that it has not
     """
-    if model.method != "scdnn" or model.general or "phi" not in model.arrays:
-        kind = "general" if model.general else model.about["options"].get("form", "")
+    if model.method != "scdnn" or model.finds_s0 or "phi" not in model.arrays:
+        kind = (
+            "general"
+            if model.general
+            else "that finds S0"
+            if model.finds_s0
+            else model.about["options"].get("form", "")
+        )
         raise InputError(f"{model.source}: found a model of {model.method} {kind}".rstrip() + ", expected a factored scdnn for one protocol: only that has a dictionary")  # fmt: skip
     require_layout(
         model,

@@ -1,7 +1,12 @@
-"""Training: voxel stores with truth (or, for ivimnet, without) to a model file."""
+"""Training: voxel stores to a model file.
+
+scdnn and mlp learn from the truth of their stores, ivimnet from the signals alone. With ``population=data`` scdnn and mlp learn
+from stores without truth: training voxels are drawn from the population that the signals themselves tell (`fit.population`).
+"""
 
 import dataclasses
 import json
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc import __version__
-from ivimsc.device.launch import choose_device
+from ivimsc.adapting.spread import learn_spread
+from ivimsc.device.launch import choose_device, parse_device
 from ivimsc.errors import DeviceError, InputError
 from ivimsc.files import alone, make_folder, refuse_existing, told
+from ivimsc.fit.adapt import adapted_model, adapting_of
+from ivimsc.fit.unlabelled import unlabelled
 from ivimsc.methods import METHODS, Method
 from ivimsc.models import Model, write_model
 from ivimsc.options import typed_options
@@ -95,6 +103,8 @@ def train_file(
     """
     method = _method_of(job.name)
     say = say or (lambda _: None)
+    if _population(job) == "data":
+        return _train_on_population(job, method, say)
     network = _load_network(method)
     from ivimsc.training.device import torch_device
 
@@ -108,10 +118,54 @@ def train_file(
         say(f"{job.name}: {_of_plan(plan)}, on {device}")
         history = _train(job, plan, device, progress, say)
         arrays = {name: tensor.detach().numpy() for name, tensor in plan.network.cpu().arrays().items()}
+        arrays |= _spread(plan, network, job.seed)
         model = Model(job.name, arrays, plan.about | {"history": history, "ivimsc_version": __version__}, str(job.out))
         write_model(job.out, model, job.force)
         job.checkpoint.unlink(missing_ok=True)
     return TrainSummary(job.out, model, history, sum(history["seconds"]))
+
+
+def _population(job: TrainJob) -> str:
+    """Where the training voxels come from: ``truth``, that of the stores, or ``data``, the population of their signals."""
+    chosen = job.settings.get("population", "truth")
+    if chosen not in ("truth", "data"):
+        raise InputError(f"option population: found {chosen!r}, expected truth or data")
+    return chosen
+
+
+def _train_on_population(job: TrainJob, method: Method, say: Callable[[str], None]) -> TrainSummary:
+    """Train on voxels drawn from the population of the stores' signals; no torch, and seconds, so that nothing is resumed."""
+    if not method.adapts:
+        raise InputError(f"option population of train {job.name}: found data, expected none: {job.name} learns from signals without truth in any case")  # fmt: skip
+    for name, given in (("epochs", job.epochs), ("resume", job.resume or None), ("tensorboard", job.tensorboard)):
+        if given is not None:
+            raise InputError(f"{name}: found {given}, expected none: population=data learns in seconds, as long as the option sights says")  # fmt: skip
+    if parse_device(job.device)[0] == "cuda":
+        raise DeviceError(f"device: found {job.device!r}, expected cpu or auto: population=data learns on the CPU")
+    wanted = adapting_of(
+        {k: v for k, v in job.settings.items() if k != "population"}, f"train {job.name} with population=data", job.seed
+    )
+    _check_out(job)
+    launch = choose_device("cpu", job.threads)
+    with alone(job.lock, job.out):
+        refuse_existing(job.out, job.force)
+        voxels, begin = unlabelled(job.stores, job.bvalues), time.perf_counter()
+        model, notes = adapted_model(method, voxels, launch, wanted, None, say)
+        for note in notes:
+            say(note)
+        model.about["training"]["stores"] = [Path(path).name for path in job.stores]
+        write_model(job.out, model, job.force)
+    return TrainSummary(job.out, model, model.about["history"], time.perf_counter() - begin)
+
+
+def _spread(plan: Any, network: Any, seed: int) -> dict[str, NDArray[np.float32]]:
+    """How large the errors of a network are that learned from truth for one protocol (`models.spread`); else nothing."""
+    if not network.SUPERVISED or plan.about["bvalues"] is None:
+        return {}
+    from ivimsc.training.plan import seen_again
+
+    signals, outputs, truth = seen_again(plan, seed)
+    return learn_spread(np.column_stack([signals, outputs]), outputs, truth, seed)
 
 
 def _method_of(name: str) -> Method:
@@ -223,6 +277,7 @@ def _options(job: TrainJob, network: Any) -> tuple[Any, Any, Any]:
     kinds = (network.Options, Schedule, DataOptions)
     settings = dict(job.settings) | ({} if job.epochs is None else {"epochs": job.epochs})
     settings = network.VARIANTS.get(settings.get("variant", "default"), {}) | settings
+    settings.pop("population", None)
     known = {f.name: kind for kind in kinds for f in dataclasses.fields(kind)}
     for key in settings:
         if key not in known:

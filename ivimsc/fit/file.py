@@ -14,6 +14,7 @@ from ivimsc.compiling.clock import CompileClock
 from ivimsc.device.launch import Launch, choose_device
 from ivimsc.errors import DeviceError, InputError
 from ivimsc.files import make_folder
+from ivimsc.fit.adapt import Keep
 from ivimsc.fit.chunks import CHUNK_SIGNALS, IN_FLIGHT, Reading, Source, Work, fit_chunks
 from ivimsc.fit.identity import places_sha256, require_signals
 from ivimsc.fit.job import FitJob, FitSummary
@@ -53,7 +54,7 @@ def fit_file(
     with _opened(job) as voxels, CompileClock(lambda: tell.say(COMPILING)) as clock:
         launch = _launch(job)
         with opened_cluster(job.cluster, job.threads, tell.say) as cluster:
-            ready = _prepare(job, voxels, launch)
+            ready = _prepare(job, voxels, launch, tell)
             for note in ready.prepared.notes:
                 tell.say(note)
             spent = _run(job, ready, tell, cluster, clock)
@@ -131,11 +132,12 @@ def _launch(job: FitJob) -> Launch:
     return choose_device("cpu")
 
 
-def _prepare(job: FitJob, voxels: Any, launch: Launch) -> _Ready:
+def _prepare(job: FitJob, voxels: Any, launch: Launch, tell: _Tell) -> _Ready:
     """The second step: the method looks at the whole data set, and says what it chose."""
     method = find_method(job.method)
     chosen = voxels if job.bvalues is None else SelectedVoxels(voxels, job.bvalues)
-    prepared = prepare(method, job.settings, chosen, launch)
+    keep = None if job.kept_model is None else Keep(job.kept_model, job.force, job.resume)
+    prepared = prepare(method, job.settings, chosen, launch, keep, tell.say)
     more = {"weights": chosen.weights.tolist(), "places_sha256": places_sha256(chosen)}
     more["device"] = "cuda" if prepared.fitter.launch.on_gpu else "cpu"  # their last digits differ
     header = PartFile.header(chosen, method.name, prepared.identity(), **more)
@@ -192,6 +194,8 @@ def _check_out(job: FitJob) -> None:
         return
     if job.target.exists():
         raise InputError(f"{job.target}: found the result of an earlier fit, expected none: force=True overwrites it")
+    if job.kept_model is not None and job.kept_model.exists():
+        raise InputError(f"{job.kept_model}: found the model of an earlier fit, expected none: resume=True uses it, force=True replaces it")  # fmt: skip
     maps = [path for path in map_paths(job.out, job.stem, job.method) if path.exists()]
     if job.maps and job.part is None and maps:
         raise InputError(

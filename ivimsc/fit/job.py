@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ivimsc.cluster import Cluster
 from ivimsc.device.launch import Launch
+from ivimsc.fit.adapt import ADAPT
 from ivimsc.maps import map_stem
 from ivimsc.outcome import Outcome
 
@@ -64,6 +65,11 @@ class FitJob:
         """The estimate store."""
         which = "" if self.part is None else f"_part-{self.part[0]}-of-{self.part[1]}"
         return self.out / f"{self.stem}_{self.method}{which}.h5"
+
+    @property
+    def kept_model(self) -> Path | None:
+        """The model file of a network that is adapted to the data; None where none is."""
+        return self.target.with_suffix(".safetensors") if self.settings.get("model") == ADAPT else None
 
 
 @dataclass(frozen=True)

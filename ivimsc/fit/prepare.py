@@ -1,19 +1,22 @@
 """A fit made ready, the same way for arrays and for files: options, what they name, the noise level, the method, the notes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ivimsc.adapting.loop import SIGHTS, Sights
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.estimates import Estimates
+from ivimsc.fit.adapt import Adapting, Keep, adapted_model, wants_adapting
 from ivimsc.fit.inputs import identity_of, inputs_of
 from ivimsc.fit.misfits import Standard, marked, standard_of
 from ivimsc.fit.noise import FEWEST, NoiseLevel, measure_noise
 from ivimsc.fit.noise_map import InUnitsOfNoise, NoiseMap, noise_map_of
+from ivimsc.fit.population import Told
 from ivimsc.fitter import Fitter
 from ivimsc.methods import Inputs, Method, make_options
 from ivimsc.voxels import VoxelSource
@@ -79,7 +82,14 @@ class Prepared(NamedTuple):
         return estimates if noise is None else noise.restored(estimates, first)
 
 
-def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, launch: Launch) -> Prepared:
+def prepare(
+    method: Method,
+    settings: Mapping[str, Any],
+    voxels: VoxelSource,
+    launch: Launch,
+    keep: Keep | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Prepared:
     """Make a fit ready; the method looks at the whole data set here.
 
     Parameters
@@ -87,6 +97,8 @@ def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, la
     method, settings : the record of the method, and its options, typed or as text; sigma may be a map of the noise
     voxels : the data, with ``attrs["notes"]`` where something was noted while they were read
     launch : where to run
+    keep : where a network that is adapted to the data is kept; None: nowhere
+    say : called with what takes a while, before it is done
 
     Raises
     ------
@@ -99,9 +111,14 @@ def prepare(method: Method, settings: Mapping[str, Any], voxels: VoxelSource, la
         settings, voxels = {**settings, "sigma": 1.0}, InUnitsOfNoise(voxels, noise_map)
     noise = Noise(voxels, launch)
     options = make_options(module, settings)
-    inputs = inputs_of(method, options, lambda: noise.level().of_signals)
+    learned: list[str] = []
+    if wants_adapting(method, options):
+        model, learned = adapted_model(method, voxels, launch, _wanted(options), keep, say)
+        inputs = Inputs({"model": model}, lambda: noise.level().of_signals)
+    else:
+        inputs = inputs_of(method, options, lambda: noise.level().of_signals)
     fitter = module.prepare(voxels, options, launch, inputs)
-    notes = [*voxels.attrs.get("notes", []), *fitter.launch.notes, *fitter.notes]
+    notes = [*voxels.attrs.get("notes", []), *fitter.launch.notes, *learned, *fitter.notes]
     given = getattr(options, "sigma", None)
     if isinstance(given, int | float):
         sigma = float(given)
@@ -121,6 +138,12 @@ def _of_noise(level: NoiseLevel, method: Method, voxels: VoxelSource) -> list[st
     if pattern is not None and pattern.found and method.model in (None, "biexp"):
         notes.append(pattern.sentence(voxels.bvalues))
     return notes
+
+
+def _wanted(options: Any) -> Adapting:
+    """How a method's options want it to be adapted."""
+    sights = Sights(getattr(options, "sights", SIGHTS))
+    return Adapting(Told(options.sigma, getattr(options, "snr", None), options.s0), sights, getattr(options, "seed", 0))
 
 
 def _names_of(options: type) -> set[str]:

@@ -38,6 +38,7 @@ class Method:
     name : of the method and of its folder
     on_cuda : it has CUDA kernels
     trained : it has a network that ``ivimsc train`` trains
+    adapts : its network can be adapted to a data set without truth: it has a module ``adapted.learner`` with ``adapt``
     model : signal model (`physics.models`) whose least squares over all b-values the method is; None: it is something else
     files : options that may name a file -> kind of the file: "dictionary", "truth" or "model"; the caller reads it
     """
@@ -45,12 +46,17 @@ class Method:
     name: str
     on_cuda: bool = False
     trained: bool = False
+    adapts: bool = False
     model: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 
     def load(self) -> types.ModuleType:
         """The module of the method."""
         return importlib.import_module(f"ivimsc.methods.{self.name}.method")
+
+    def load_adapting(self) -> types.ModuleType:
+        """The module that adapts the method's network to a population; it imports no torch."""
+        return importlib.import_module(f"ivimsc.methods.{self.name}.adapted.learner")
 
     def load_network(self) -> types.ModuleType:
         """The module of the method's network; it imports torch."""
@@ -68,8 +74,8 @@ METHODS = {
         Method("triexp", model="triexp"),
         Method("bayes", on_cuda=True, files={"prior": "truth"}),
         Method("ista", on_cuda=True, files={"dictionary": "dictionary"}),
-        Method("scdnn", on_cuda=True, trained=True, files={"model": "model"}),
-        Method("mlp", trained=True, files={"model": "model"}),
+        Method("scdnn", on_cuda=True, trained=True, adapts=True, files={"model": "model"}),
+        Method("mlp", trained=True, adapts=True, files={"model": "model"}),
         Method("ivimnet", trained=True, files={"model": "model"}),
     )
 }

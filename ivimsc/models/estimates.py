@@ -16,12 +16,14 @@ from ivimsc.models.file import Model
 from ivimsc.models.layout import Layout, require_layout
 from ivimsc.models.limits import LARGEST_S0, Limits, are_outside, largest_of, limits_of, shown
 from ivimsc.models.products import in_fixed_blocks
+from ivimsc.models.spread import with_errors
+from ivimsc.models.typical import are_strange
 from ivimsc.options import expect_positive, option
 from ivimsc.outcome import Outcome
 from ivimsc.physics.models import predicted
 from ivimsc.voxels import VoxelSource
 
-__all__ = ["LayerFitter", "LayerOptions", "Signals", "require_model", "to_estimates"]
+__all__ = ["LayerFitter", "LayerOptions", "Signals", "require_model", "to_estimates", "usable"]
 
 
 def require_model(inputs: Inputs, method: str, layout: Callable[[Model], Layout]) -> Model:
@@ -44,6 +46,11 @@ def require_model(inputs: Inputs, method: str, layout: Callable[[Model], Layout]
         raise InputError(f"{model.source}: found a model of {model.method}, expected one of {method}")
     require_layout(model, layout(model))
     return model
+
+
+def usable(signals: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Voxels (voxel,) whose signals (voxel, b) a network that finds S0 can take: numbers, and above 0 at the smallest b."""
+    return np.isfinite(signals).all(1) & (signals[:, :1] > 0).all(1)
 
 
 class Signals:
@@ -189,5 +196,7 @@ class LayerFitter(Fitter):
         """Fit some voxels: see `Fitter.fit`."""
         y, base = self.signals(np.asarray(signals, np.float32), s0)
         parameters = in_fixed_blocks(y, self.parameters, first)
-        found = to_estimates(y, base, parameters, self.bvalues, self.limits, weights=self.signals.weights)
+        strange = are_strange(self.model, y, self.launch)
+        found = to_estimates(y, base, parameters, self.bvalues, self.limits, strange, self.signals.weights)
+        found = with_errors(found, self.model, y, parameters, self.launch)
         return judged(self.launch, found, self.evidence)

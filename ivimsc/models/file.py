@@ -56,6 +56,11 @@ class Model:
     def general(self) -> bool:
         return self.bvalues is None
 
+    @property
+    def finds_s0(self) -> bool:
+        """The network takes signals of any scale, and finds S0."""
+        return self.about.get("s0") == "free"
+
     def columns(self, bvalues: ArrayLike) -> NDArray[np.intp]:
         """Places in `bvalues` (b,) of the model's; b = 0 may be there beside them (S0 is read from it), nothing else may.
 
@@ -85,7 +90,11 @@ class Model:
             "S0:       " + _S0[about.get("s0", "known")],
             f"options:  {json.dumps(about.get('options', {}), sort_keys=True)}",
         ]
-        lines.append("training: " + ", ".join(f"{key} {_short(value)}" for key, value in training.items()))
+        lines.append(
+            "training: " + ", ".join(f"{key} {_short(value)}" for key, value in training.items() if key != "key")
+        )
+        if self.finds_s0 and not self.general:
+            lines.append("trust:    " + _TRUST[bool(training.get("learned", True))])
         lines += [f"range:    {_RANGE.get(key, key)} {_short(value)}" for key, value in reach.items()]
         history = about.get("history", {})
         if history.get("validation"):
@@ -101,6 +110,10 @@ class Model:
 
 
 _RANGE = {"low": "least signals", "high": "largest signals", "D": "D [µm²/ms]", "Dstar": "D* [µm²/ms]", "b": ""}
+_TRUST = {  # how far a model can be trusted that learned a population without truth
+    True: "scans of the population above, at these b-values; in such a scan one voxel in 300 has outcome 7, and a larger share tells that a scan is of another population: adapt anew",
+    False: "any tissue, but not more than the broad prior above: the data told no population",
+}
 _S0 = {
     "known": "the network takes signals over S0: from b = 0 of the data, or the option s0",
     "free": "found by the network",

@@ -26,7 +26,7 @@ from ivimsc.files import make_folder, written_whole
 from ivimsc.fit import FitJob, fit_file, fit_signals
 from ivimsc.models import read_model
 from ivimsc.paper.scores import Bounds
-from ivimsc.paper.setting import KEYS, SCALES, SEEDS, SNR, Net, Setting
+from ivimsc.paper.setting import FEWEST_STEPS, KEYS, SCALES, SEEDS, SNR, Net, Setting
 from ivimsc.phantoms.cohort import COHORTS
 from ivimsc.physics.protocol import select_bvalues
 from ivimsc.simulate import write_phantom
@@ -131,6 +131,27 @@ class Runs:
             kept = json.loads(done.read_text(encoding="utf-8"))
             losses = {key: [float(v) for v in kept["history"][key]] for key in ("train", "validation")}
             return Trained(model, float(kept["seconds"]), losses)
+
+    def adapt(self, cohort: str, bvalues: BValues, seed: int) -> Trained:
+        """SCDNN that learned the population of a cohort from its noisy signals, without truth; S0 = 1 is known.
+
+        Parameters
+        ----------
+        cohort, bvalues, seed : its name; used b-values [s/mm²]; of all draws
+        """
+        from ivimsc.train import TrainJob, train_file
+
+        settings = {"population": "data", "s0": 1.0} | ({} if self.setting.full else {"sights": 5 * FEWEST_STEPS})
+        folder = self._folder("adapt", "scdnn", bvalues, settings, seed=seed, cohort=cohort)
+        model, done = folder / "model.safetensors", folder / "run.json"
+        if not done.exists():
+            self.say(f"adapting SCDNN to {cohort}{_about(bvalues, settings)}, seed {seed}")
+            begin = time.process_time()
+            train_file(TrainJob("scdnn", [self.store(cohort)], model, np.array(bvalues), seed=seed, device="cpu",
+                                threads=self.setting.threads, force=True, settings=settings))  # fmt: skip
+            _write_json(done, {"seconds": time.process_time() - begin})
+        with _readable(done):
+            return Trained(model, float(json.loads(done.read_text(encoding="utf-8"))["seconds"]), {})
 
     def fit(self, cohort: str, clean: bool, method: str, bvalues: BValues, settings: Mapping[str, Any] | None = None,
             model: Trained | None = None) -> Fitted:  # fmt: skip

@@ -11,6 +11,7 @@ from ivimsc.phantoms.cohort import SHAPE, SNR_3T
 from ivimsc.phantoms.literature import data_folder
 
 __all__ = [
+    "FEWEST_STEPS",
     "FIVE",
     "KEYS",
     "NETWORKS",

@@ -12,8 +12,9 @@ from ivimsc.errors import InputError
 from ivimsc.training.data import Data
 from ivimsc.training.loop import Samples, Schedule, Source
 
-__all__ = ["DataOptions", "Plan", "parameter_loss", "plan_voxels", "signal_loss"]
+__all__ = ["DataOptions", "Plan", "parameter_loss", "plan_voxels", "seen_again", "signal_loss"]
 
+SEEN = 100_000  # voxels that tell how large the errors of a trained network are
 LEAST = 50_000  # voxels per epoch where there are fewer: each is then seen several times, with fresh noise
 
 
@@ -95,6 +96,21 @@ def plan_voxels(
         "range": _range(data, used, supervised),
     }
     return Plan(network, loss, training, validation, schedule, about)
+
+
+@torch.no_grad()
+def seen_again(plan: Plan, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Signals (voxel, b), what the trained network gives for them, and their truth (voxel, 3): f, D, D* [1, µm²/ms].
+
+    Training voxels with noise that the network has not seen, where noise is drawn anew, else the validation voxels.
+    """
+    source = plan.training if plan.training.sigma is not None else plan.validation
+    generator = torch.Generator().manual_seed((seed << 20) + SEEN)
+    places = torch.randint(len(source), (max(SEEN, len(source)),), generator=generator)[:SEEN]
+    signals, truth = source._take(places, generator) if source.sigma is not None else (source.signals, source.truth)
+    network = plan.network.eval()
+    outputs = torch.cat([network(part) for part in signals.split(8192)])
+    return signals.numpy(), outputs.numpy(), truth.numpy()
 
 
 def _split(chosen: DataOptions, n: int, seed: int) -> tuple[NDArray, NDArray]:

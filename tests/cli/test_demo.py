@@ -29,16 +29,18 @@ def test_everything_is_there_and_said(shown):
         "placenta.h5",
         "placenta_nlls.h5",
         "placenta_scdnn.h5",
+        "placenta_scdnn.safetensors",
         "placenta_segmented.h5",
         "placenta.png",
         "placenta_errors.csv",
     }
     assert expected <= set(files(out))
-    assert len([name for name in files(out) if name.endswith("_dwimap.nii.gz")]) == 27
+    assert len([name for name in files(out) if name.endswith("_dwimap.nii.gz")]) == 30
     for word in (
         "placenta core",
         "constant guess",
         "Cramér-Rao bound",
+        "smallest possible",
         "segmented",
         "nlls",
         "scdnn",

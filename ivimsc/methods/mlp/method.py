@@ -4,9 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivimsc.device.launch import Launch
-from ivimsc.methods import Inputs
+from ivimsc.fitter import Fitter, Inputs
+from ivimsc.methods.mlp.adapted.fitter import Adapted
 from ivimsc.models import Layout, Model, layers_layout
 from ivimsc.models.estimates import LayerFitter, LayerOptions, require_model
+from ivimsc.models.front import FRONT, require_front
+from ivimsc.models.spread import SPREAD
+from ivimsc.models.typical import TYPICAL
 from ivimsc.voxels import VoxelSource
 
 TITLE = "q-space MLP"
@@ -15,13 +19,13 @@ SOURCE = "Golkov et al., IEEE Trans. Med. Imaging 35:1344 (2016)"
 Options = LayerOptions
 
 
-class Fitter(LayerFitter):
+class OneProtocol(LayerFitter):
     """A trained network made ready for one data set."""
 
     def parameters(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
         """S0/s0, f, D, D* (voxel, 4) [µm²/ms] of signals y (voxel, b) over s0."""
         x, arrays = y, self.model.arrays
-        last = len(arrays) // 2 - 1
+        last = sum(name.startswith("weight") for name in arrays) - 1
         for i in range(last + 1):
             x = x @ arrays[f"weight{i}"].T + arrays[f"bias{i}"]
             x = np.maximum(x, 0) if i < last else x
@@ -29,8 +33,11 @@ class Fitter(LayerFitter):
 
 
 def layout_of(model: Model) -> Layout:
-    """The arrays of a model: layers that end in f, D and D*."""
-    return Layout(layers_layout(model, 3))
+    """The arrays of a model: layers that end in f, D and D*; or, of one that finds S0, in S0, f, D and D*, and its front."""
+    if not model.finds_s0:
+        return Layout(layers_layout(model, 3), {**SPREAD, **TYPICAL})
+    layers = layers_layout(model, 4) | {"weight0": ("width0", "coordinate")}
+    return Layout(layers | FRONT, {**SPREAD, **TYPICAL})
 
 
 def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Inputs) -> Fitter:
@@ -46,4 +53,8 @@ def prepare(voxels: VoxelSource, options: Options, launch: Launch, inputs: Input
     InputError
         for no model or one of another method, other b-values than the model's, and no S0
     """
-    return Fitter(voxels, require_model(inputs, "mlp", layout_of), options, launch)
+    model = require_model(inputs, "mlp", layout_of)
+    if not model.finds_s0:
+        return OneProtocol(voxels, model, options, launch)
+    require_front(model, model.arrays["weight0"].shape[1])
+    return Adapted(voxels, model, options, launch, None if options.sigma else inputs.noise_level())

@@ -57,6 +57,10 @@ class NetworkFitter(Fitter):
         self.notes += [f"model: {model.source} (SHA-256 {model.sha256[:12]})"]
         if launch.on_gpu and self.free:
             self.launch = leave_gpu(launch, f"{model.source} has free layers, for which there are no CUDA kernels")
+        if launch.on_gpu and "typical.whiten" in model.arrays:
+            self.launch = leave_gpu(launch, f"{model.source} knows its population, for which there are no CUDA kernels")
+        if self.launch.on_gpu and "spread.weight0" in model.arrays:
+            self.notes.append("no standard deviations: on a GPU they are not computed")
         grid = model.arrays["grid"].astype(np.float64) * 1e-3
         half = len(grid) // 2
         self.dictionary = Dictionary(bvalues, grid[:half], grid[half:], model.source) if options.spectrum else None

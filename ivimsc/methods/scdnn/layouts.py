@@ -4,6 +4,9 @@ import numpy as np
 
 from ivimsc.errors import InputError
 from ivimsc.models import Layout, Model
+from ivimsc.models.front import FRONT, require_front
+from ivimsc.models.spread import SPREAD
+from ivimsc.models.typical import TYPICAL
 from ivimsc.options import expect
 
 __all__ = ["layout_of", "require_whole"]
@@ -11,6 +14,7 @@ __all__ = ["layout_of", "require_whole"]
 _SET, _MIXED = ("unit", "input", "atom"), ("mixed", "unit", "rank", "atom")
 FACTORED = Layout(
     {"w": _SET, "phi": _SET, "thresholds": ("unit", "atom"), "grid": ("atom",)},
+    also={**SPREAD, **TYPICAL},
     even=("atom",),
 )
 GENERAL = Layout(
@@ -34,18 +38,26 @@ GENERAL = Layout(
     also={"unit": (4,)},
     even=("atom",),
 )
+_IN = ("unit", "coordinate", "atom")
+ADAPTED = Layout(
+    {"w": _IN, "phi": _IN, "thresholds": ("unit", "atom"), "grid": ("atom",), **FRONT},
+    also={**SPREAD, **TYPICAL},
+    even=("atom",),
+)
 CHOICES = {"threshold": ("soft", "hard"), "residual": ("encoded", "input")}
 
 
 def layout_of(model: Model) -> Layout:
-    """The arrays of a general model, of a factored one for a single protocol, or of one with free layers."""
+    """The arrays of a general model, of one adapted to a population, of a factored one for a single protocol, or of one with free layers."""
     if model.general:
         return GENERAL
+    if model.finds_s0:
+        return ADAPTED
     if "b" not in model.arrays:
         return FACTORED
     units = len(model.arrays["b"]) if model.arrays["b"].ndim else 0
     free = {"w": ("set", "input", "atom"), "b": (units, "atom", "atom"), "thresholds": (units + 1, "atom")}
-    return Layout({**free, "grid": ("atom",)}, also={"phi": ("set", "input", "atom")}, even=("atom",))
+    return Layout({**free, "grid": ("atom",)}, also={"phi": ("set", "input", "atom"), **SPREAD}, even=("atom",))
 
 
 def require_whole(model: Model) -> None:
@@ -63,6 +75,8 @@ def require_whole(model: Model) -> None:
     if not np.all(arrays["grid"] >= 0):
         raise InputError(f"{source}: found diffusivities below 0 in grid, expected numbers from 0 on")
     if not model.general:
+        if model.finds_s0:
+            require_front(model, model.arrays["w"].shape[1])
         return
     rank, mixed, features = arrays["basis"].shape[1], len(arrays["w_mix"]), len(arrays["threshold_mix"])
     if len(arrays["mean"]) != rank * (rank + 1) // 2 or mixed > features:

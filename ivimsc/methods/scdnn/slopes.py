@@ -12,9 +12,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ivimsc.compiling import JIT, KERNEL, SUM_JIT
-from ivimsc.methods.scdnn.units import WIDTH, ZERO, Weights, copy, fill, subtract_product, unit
+from ivimsc.methods.scdnn.units import WIDTH, ZERO, Weights, copy, fill, subtract_product, sum_parts, unit
 
-__all__ = ["Slopes", "backward", "backward_sets"]
+__all__ = ["Slopes", "backward", "backward_sets", "learn_kernel"]
+
+SMALL = np.float32(1e-12)  # keeps the quotients of (8) to (10) finite where a part is empty
 
 
 class Slopes(NamedTuple):
@@ -85,6 +87,45 @@ def backward_sets(start, stop, signals, weights, sums_slope, slopes):
         own = Weights(weights.w[s], weights.phi[s], weights.thresholds[s], weights.grid, weights.n_d, False, False)
         _go_forwards(signals[s], own, memory)
         _go_back(sums_slope[s], own, _share(slopes, s), memory)
+
+
+@njit(**KERNEL)
+def learn_kernel(start, stop, inputs, truth, factor, weights, outputs, slopes):
+    """What the network gives, and the slopes of Σ factor (output - truth)² / 2 in the weights, for the blocks start..stop.
+
+    Parameters
+    ----------
+    start, stop : first block, and the one after the last
+    inputs : (voxel, input) float32
+    truth : (voxel, 4) float32, S0 over its linear estimate, f, D, D* [µm²/ms]
+    factor : (4,) float32
+    weights : `units.Weights`, with `onto_input` false
+    outputs : (voxel, 4) float32, written
+    slopes : `Slopes`, written: the share of each block, to be summed over the blocks
+    """
+    memory, total = _reserve(*weights.w.shape), np.empty((4, WIDTH), np.float32)
+    sums_slope = np.empty((WIDTH, 4), np.float32)
+    for block in range(start, stop):
+        first, last = block * WIDTH, min((block + 1) * WIDTH, len(inputs))
+        _go_forwards(inputs[first:last], weights, memory)
+        sum_parts(memory.codes[len(weights.w) - 1], weights.grid, weights.n_d, total)
+        for v in range(last - first):
+            _through_outputs(total, v, truth[first + v], factor, outputs[first + v], sums_slope[v])
+        _go_back(sums_slope[: last - first], weights, _share(slopes, block), memory)
+
+
+@njit(**JIT)
+def _through_outputs(total, v, truth, factor, outputs, slope):
+    """S0, f, D, D* (4,) of lane `v` of the sums total (4, lane) into outputs, and the slope of the loss in the sums (4,)."""
+    tissue, d, blood, dstar = total[0, v], total[1, v], total[2, v], total[3, v]
+    s0, some_tissue, some_blood = max(tissue + blood, SMALL), max(tissue, SMALL), max(blood, SMALL)
+    outputs[0], outputs[1], outputs[2], outputs[3] = s0, blood / s0, d / some_tissue, dstar / some_blood
+    g0, g1 = factor[0] * (outputs[0] - truth[0]), factor[1] * (outputs[1] - truth[1])
+    g2, g3 = factor[2] * (outputs[2] - truth[2]), factor[3] * (outputs[3] - truth[3])
+    slope[0] = g0 - g1 * blood / (s0 * s0) - g2 * outputs[2] / some_tissue
+    slope[1] = g2 / some_tissue
+    slope[2] = g0 + g1 * tissue / (s0 * s0) - g3 * outputs[3] / some_blood
+    slope[3] = g3 / some_blood
 
 
 @njit(**JIT)

@@ -20,7 +20,7 @@ from ivimsc.compiling import JIT, KERNEL, SUM_JIT
 from ivimsc.numerics.thresholds import hard as hard_threshold
 from ivimsc.numerics.thresholds import soft as soft_threshold
 
-__all__ = ["WIDTH", "Weights", "blocks_of", "forward", "forward_sets"]
+__all__ = ["WIDTH", "Weights", "blocks_of", "forward", "forward_sets", "sum_parts"]
 
 WIDTH = 128  # voxels of a block
 ZERO = np.float32(0.0)
@@ -130,7 +130,7 @@ def _run(signals, weights, memory):
         if weights.onto_input:
             _add(u, x)
         unit(w[t], thresholds[t], hard, residual, x, u, x)
-    _sum_parts(x, weights.grid, weights.n_d, memory.total)
+    sum_parts(x, weights.grid, weights.n_d, memory.total)
 
 
 @njit(**JIT)
@@ -219,7 +219,7 @@ def subtract_product(phi, x, residual):
 
 
 @njit(**SUM_JIT)
-def _sum_parts(x, grid, n_d, total):
+def sum_parts(x, grid, n_d, total):
     """Σ x and Σ g x over the tissue part, then over the perfusion part, into total (4, lane)."""
     total[:] = ZERO
     for j in range(len(x)):

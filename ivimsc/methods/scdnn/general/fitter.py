@@ -24,7 +24,7 @@ from ivimsc.methods.scdnn.general.levels import (
     sigma_of,
 )
 from ivimsc.models import Model
-from ivimsc.models.estimates import to_estimates
+from ivimsc.models.estimates import to_estimates, usable
 from ivimsc.voxels import VoxelSource
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class AnyProtocol(NetworkFitter):
 
     def _fit(self, signals: NDArray[np.float32], first: int, s0: NDArray | None) -> tuple[Estimates, Spectrum | None]:
         """`first` and `s0` are not used: the model finds S0, and a voxel's result depends on its signal alone."""
-        good = np.isfinite(signals).all(1) & (signals[:, :1] > 0).all(1)
+        good = usable(signals)
         scale = np.where(good, rough_scale(signals), 0)
         y = np.where(good[:, None], signals, np.float32(np.nan)) / np.where(good, scale, 1)[:, None]
         if self.snr:

@@ -15,7 +15,7 @@ from ivimsc.methods.scdnn.general.canonical import LARGEST_B, SNR, Basis, Projec
 from ivimsc.methods.scdnn.units import Weights
 from ivimsc.models import Model
 
-__all__ = ["LEVELS", "STEP", "Level", "levels_of", "require_protocol", "rough_scale", "sigma_of"]
+__all__ = ["FEWEST", "LEVELS", "STEP", "Level", "levels_of", "require_protocol", "rough_scale", "sigma_of"]
 
 STEP = 1.12  # from one level of noise to the next
 LEVELS = int(np.log(SNR[1] / SNR[0]) / np.log(STEP)) + 1

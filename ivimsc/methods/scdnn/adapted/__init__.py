@@ -1,0 +1,1 @@
+"""An SCDNN that learned one data set's own population: `learner` teaches it, without torch; `fitter` uses it."""
