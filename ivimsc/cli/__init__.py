@@ -12,7 +12,21 @@ import typer
 from typer.main import get_command
 
 from ivimsc import __version__
-from ivimsc.cli import compare, demo, dictionary, fit, info, paper, register, report, roi, simulate, stores, train
+from ivimsc.cli import (
+    compare,
+    demo,
+    design,
+    dictionary,
+    fit,
+    info,
+    paper,
+    register,
+    report,
+    roi,
+    simulate,
+    stores,
+    train,
+)
 from ivimsc.cli.stopping import stoppable
 from ivimsc.cli.streams import patient_streams
 from ivimsc.cli.words import error_in_options
@@ -30,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (fit, simulate, stores, roi, register, compare, report, demo, train, dictionary, paper, info):
+for group in (fit, simulate, stores, roi, register, compare, report, demo, train, dictionary, design, paper, info):
     group.register(app)
 
 
