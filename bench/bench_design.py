@@ -25,7 +25,7 @@ from ivimsc.simulate import DEFAULT_BVALUES
 
 TISSUES = ("liver", "kidney cortex", "placenta core")
 NAMES, SCALES = ("f", "D", "D*"), np.array([1, 1e3, 1e3])
-VOXELS, SEEDS = 20_000, range(3)
+VOXELS, SEEDS = 40_000, range(1)
 # Pooled over the scans, as docs/paper.md has it: D* log-normal about 45 µm²/ms with a log-SD of 0.35
 COHORT = Tissue("cohort", (1, 0.01), (0.30, 0.10), (1.6e-3, 0.25e-3), (47.8e-3, 17.3e-3))
 LAUNCH = choose_device()

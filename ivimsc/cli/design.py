@@ -67,6 +67,10 @@ def _show(made) -> None:
     )
     print(f"protocol: b = {images} s/mm²")
     print(*made.notes, sep="\n")
+    left, best = made.left, made.left[made.protocols[0].name]
+    shares = [[p.name, len(p.images), left[p.name], left[p.name] / best] for p in made.protocols]
+    title = "mean share of the tissue's own variance that is left (f, D and D* by their weights), at equal scan time"
+    show_table(title, ("protocol", "images", "share left", "× design"), shares)
     columns = ("protocol", "images", "RMSE", "error", "× design", "Cramér-Rao")
     for key in dict.fromkeys((row.tissue, row.parameter, row.unit, row.prior) for row in made.rows):
         tissue, parameter, unit, prior = key

@@ -28,6 +28,7 @@ ROUNDS, TOLERANCE, SMALLEST = (
     1e-6,
     1e-7,
 )  # b-values added at most; proof at which to stop; least share that is kept
+FAINTEST = 1e-9  # least share that is tried
 UNUSABLE = 1e12  # the criterion where the protocol cannot tell the parameters: finite, so that values can be compared
 
 
@@ -59,6 +60,7 @@ class BoundError:
         slopes = MODELS["biexp"].slopes_of(*(values[key][:, None] for key in ("s0", *KEYS)), bvalues)[1]
         slopes = np.stack(np.broadcast_arrays(*slopes), axis=-1)  # (tissue, candidate, parameter)
         self._slopes = slopes[..., 1:] if request.s0_known else slopes
+        self._products = np.einsum("tci,tcj->ctij", self._slopes, self._slopes)
 
     def deviations(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """The bound (protocol, tissue, 3) of f, D and D* [1, mm²/s]; inf where a protocol cannot tell them.
@@ -80,8 +82,7 @@ class BoundError:
     def _information(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Fisher information (protocol, tissue, parameter, parameter) at unit noise."""
         used = np.flatnonzero(counts.any(0))  # few of a fine grid
-        slopes = self._slopes[:, used]
-        return np.einsum("pc,tci,tcj->ptij", counts[:, used], slopes, slopes, optimize=True)
+        return np.tensordot(counts[:, used], self._products[used], 1)
 
     def optimum(self, allowed: NDArray[np.bool_], fixed: NDArray[np.float64]) -> Optimum:
         """The best shares of the scan time, among the `allowed` candidates; `fixed` (candidate,) images are kept.
@@ -93,14 +94,15 @@ class BoundError:
         counts = fixed.copy()
         if free <= 0:
             return Optimum(*_merged(self.bvalues, counts), float(self.values(counts[None])[0]), 0.0)
-        counts[support] += free / len(support)
+        counts[support], before = counts[support] + free / len(support), np.zeros(0)
         for _ in range(ROUNDS):
             counts = self._best_shares(support, fixed, free, counts[support] - fixed[support])
             gain = self._gain(counts)
             mean = (counts - fixed) @ gain / free
             steepest = int(np.argmax(np.where(allowed, gain, -1)))
-            if gain[steepest] <= mean * (1 + TOLERANCE):
+            if gain[steepest] <= mean * (1 + TOLERANCE) or np.array_equal(support, before):
                 break
+            before = support
             support = np.union1d(np.flatnonzero(counts - fixed > SMALLEST * free), [steepest])
         value = float(self.values(counts[None])[0])
         return Optimum(*_merged(self.bvalues, counts), value, float(max(free * (gain[steepest] - mean) / value, 0)))
@@ -119,26 +121,24 @@ class BoundError:
     def _best_shares(
         self, support: NDArray[np.intp], fixed: NDArray[np.float64], free: float, start: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """The best counts (candidate,) with free images on the `support` alone; their logarithms are searched."""
+        """The best counts (candidate,) with free images on the `support` alone."""
 
-        def spread(x: NDArray) -> NDArray[np.float64]:
-            shares = np.exp(x - x.max())
-            return shares / shares.sum()
-
-        def cost(x: NDArray) -> tuple[float, NDArray[np.float64]]:
-            shares = spread(x)
+        def at(shares: NDArray) -> NDArray[np.float64]:
             counts = fixed.copy()
-            counts[support] += free * shares
-            slopes = -free * self._gain(counts, support)
-            return float(self.values(counts[None])[0]), shares * (slopes - shares @ slopes)
+            counts[support] += free * np.maximum(shares, FAINTEST) / np.maximum(shares, FAINTEST).sum()
+            return counts
 
-        begin = np.log(np.maximum(start / free, 1e-3))
-        found = minimize(
-            cost, begin, jac=True, method="L-BFGS-B", options={"maxiter": 500, "ftol": 1e-15, "gtol": 1e-12}
-        )
-        counts = fixed.copy()
-        counts[support] += free * spread(found.x)
-        return counts
+        def cost(shares: NDArray) -> tuple[float, NDArray[np.float64]]:
+            counts = at(shares)
+            return float(self.values(counts[None])[0]) / scale, -free * self._gain(counts, support) / scale
+
+        begin = np.maximum(start / free, 1e-3)
+        begin /= begin.sum()
+        scale = float(self.values(at(begin)[None])[0])
+        together = {"type": "eq", "fun": lambda shares: shares.sum() - 1, "jac": np.ones_like}
+        found = minimize(cost, begin, jac=True, method="SLSQP", bounds=[(FAINTEST, 1)] * len(support), constraints=together,
+                         options={"maxiter": 500, "ftol": 1e-12})  # fmt: skip
+        return at(found.x)
 
 
 def _merged(

@@ -60,7 +60,10 @@ def _record(made: Design) -> dict[str, Any]:
         "request": asked | {"tissues": [asdict(tissue) for tissue in request.tissues]},
         "notes": made.notes,
         "errors": [asdict(row) for row in made.rows],
-        "protocols": [{"name": p.name, "source": p.source, "images": list(p.images)} for p in made.protocols],
+        "protocols": [
+            {"name": p.name, "source": p.source, "images": list(p.images), "left": made.left[p.name]}
+            for p in made.protocols
+        ],
     }
     if made.optimum is not None:
         record["optimum"] = {k: np.asarray(v).tolist() for k, v in made.optimum._asdict().items()}

@@ -14,7 +14,7 @@ from ivimsc.planning.judge import Row, judge, sigma_of
 from ivimsc.planning.posterior import ENOUGH, PosteriorError
 from ivimsc.planning.prior import moments_of
 from ivimsc.planning.request import Request
-from ivimsc.planning.search import exchange, spread_start
+from ivimsc.planning.search import exchange, simplify, spread_start
 from ivimsc.planning.usual import Protocol, usual_protocols
 
 __all__ = ["Curve", "Design", "design"]
@@ -67,6 +67,15 @@ class Design:
     def images(self) -> NDArray[np.float64]:
         """b-value of every image, ascending (volume,) [s/mm²]."""
         return np.repeat(self.bvalues, self.repeats)
+
+    @property
+    def left(self) -> dict[str, float]:
+        """Protocol -> mean share of the variance within the tissues that it leaves, weighted as the request's criterion."""
+        weights = np.array(self.request.weights * len(self.request.tissues))
+        return {
+            protocol.name: float(np.average([(r.rmse / r.prior) ** 2 for r in self.rows if r.protocol == protocol.name], weights=weights))
+            for protocol in self.protocols
+        }  # fmt: skip
 
 
 def design(
@@ -161,7 +170,7 @@ class _Planner:
         """The best protocol from several starts; with echo times, also with smaller largest b-values."""
         best = min((self._exchange(values, start, self.allowed) for start in starts), key=lambda found: found[1])
         if self.request.echo_time is None:
-            return best
+            return simplify(values, best[0], self.fixed, self.allowed, self.request.least_distinct)
         cap = self.bvalues[np.flatnonzero(best[0])[-1]] - CAP
         while cap >= max(4 * CAP, self._least_cap()):
             allowed = self._below(cap)
@@ -171,7 +180,7 @@ class _Planner:
             elif cap < self.bvalues[np.flatnonzero(best[0])[-1]] - 3 * CAP:
                 break
             cap -= CAP
-        return best
+        return simplify(values, best[0], self.fixed, self.allowed, self.request.least_distinct)
 
     def _least_cap(self) -> float:
         """The smallest largest b-value that the fixed and the distinct ones leave room for [s/mm²]."""

@@ -27,7 +27,7 @@ from ivimsc.planning.request import Request
 
 __all__ = ["PosteriorError"]
 
-VOXELS = 256  # true voxels of all tissues together
+VOXELS = 256  # true voxels of all tissues together, each with one draw of noise and with its opposite
 DRAWS, MOST_DRAWS = 1024, 16384  # of each tissue's prior
 ENOUGH = 40.0  # effective draws of a posterior: the variance of so many is 2.5 % too small
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
@@ -182,13 +182,15 @@ class PosteriorError:
         return Draws(np.ascontiguousarray(scaled, np.float32), self._signals(theta)), unit
 
     def _make_truth(self) -> Truth:
+        """Each voxel twice, with one draw of noise and with its opposite: what is odd in the noise has no part in the error."""
         request, n = self.request, max(VOXELS // len(self.request.tissues), 64)
         parts = [
             draws_of(tissue, n, request.seed + 2 + 2 * k, request.spread) for k, tissue in enumerate(request.tissues)
         ]
-        tissue = np.repeat(np.arange(len(parts)), n)
-        noise = np.random.Generator(np.random.Philox(request.seed)).standard_normal((len(self.bvalues), len(tissue)))
-        return Truth(self._signals(np.concatenate(parts, axis=1)), noise.astype(np.float32), tissue)
+        values = self._signals(np.concatenate(parts, axis=1))
+        noise = np.random.Generator(np.random.Philox(request.seed)).standard_normal(values.shape).astype(np.float32)
+        tissue = np.tile(np.repeat(np.arange(len(parts)), n), 2)
+        return Truth(np.concatenate([values, values], axis=1), np.concatenate([noise, -noise], axis=1), tissue)
 
     def _signals(self, theta: NDArray[np.float64]) -> NDArray[np.float32]:
         """Signals (candidate, n) of theta (3, n)."""

@@ -3,18 +3,23 @@
 For every b-value of the protocol, one image of it, and then all of them, are moved to each b-value in reach, and the best
 move is made. The reach is the whole grid, thinned to some eighty b-values, and then the neighbourhood at the grid's own step.
 There is no proof that the end is the best of all protocols: so the search begins from several.
+
+Near the best protocol the criterion is flat, and the search ends with more b-values than are needed. So b-values of few
+images are joined to their neighbours at last, as long as that costs next to nothing (`simplify`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["exchange", "spread_start"]
+__all__ = ["exchange", "simplify", "spread_start"]
 
 COARSE = 81  # b-values of the thinned grid
 GAIN = 1e-5  # relative: a smaller gain is not worth a move
 SWEEPS = 60
+SIMPLER = 3e-3  # relative: so much a protocol of fewer b-values may cost in all
 
 Values = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -77,6 +82,48 @@ def exchange(values: Values, start: NDArray[np.float64], fixed: NDArray[np.float
             if before - value <= GAIN * abs(before):
                 break
     return counts, value
+
+
+def simplify(values: Values, counts: NDArray[np.float64], fixed: NDArray[np.float64], allowed: NDArray[np.bool_],
+             distinct: int) -> tuple[NDArray[np.float64], float]:  # fmt: skip
+    """Join neighbouring b-values of a protocol as long as the criterion stays within `SIMPLER` of what it was.
+
+    Parameters
+    ----------
+    counts : (candidate,) the protocol
+    values, fixed, allowed, distinct : as for `exchange`
+
+    Returns
+    -------
+    the protocol (candidate,), and its criterion
+    """
+    value = float(values(counts[None])[0])
+    most = value * (1 + SIMPLER)
+    while (counts > 0).sum() > distinct:
+        trials = [
+            trial for pair in pairwise(np.flatnonzero(counts)) for trial in _joined(counts, fixed, allowed, *pair)
+        ]
+        found = values(np.array(trials)) if trials else np.array([np.inf])
+        best = int(np.argmin(found))
+        if found[best] > most:
+            break
+        counts, value = trials[best], float(found[best])
+    return counts, value
+
+
+def _joined(
+    counts: NDArray, fixed: NDArray, allowed: NDArray[np.bool_], low: int, high: int
+) -> Iterator[NDArray[np.float64]]:
+    """The protocols in which two b-values are one: one of the two, or one between; fixed images stay where they are."""
+    kept = [place for place in (low, high) if fixed[place]]
+    if len(kept) == 2:
+        return
+    between = low + np.flatnonzero(allowed[low : high + 1])
+    for target in kept or [*dict.fromkeys((low, *between[:: max(1, len(between) // 16)], high))]:
+        trial = counts.copy()
+        trial[low] = trial[high] = 0
+        trial[target] += counts[low] + counts[high]
+        yield trial
 
 
 def _targets(places: NDArray[np.intp], place: int, counts: NDArray, stride: int, reach: int) -> NDArray[np.intp]:

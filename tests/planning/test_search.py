@@ -7,7 +7,7 @@ import pytest
 
 from ivimsc.planning.bound import BoundError
 from ivimsc.planning.posterior import PosteriorError
-from ivimsc.planning.search import exchange, spread_start
+from ivimsc.planning.search import SIMPLER, exchange, simplify, spread_start
 from tests.planning.makers import LAUNCH, ask, counts_of
 
 
@@ -52,3 +52,17 @@ def test_a_fine_grid_ends_at_its_own_step():
         if request is fine:
             assert (request.candidates[counts > 0] % 10).any()
     assert found[1.0] <= found[10.0]
+
+
+def test_neighbours_are_joined_where_that_costs_next_to_nothing():
+    """Images at 780, 790 and 800 s/mm² become one b-value; those at 0 and 100 do not; fixed ones stay."""
+    request = ask(volumes=12, step=10.0)
+    values, b = criteria(request)["cramer-rao"], request.candidates
+    counts, n = counts_of(b, [0, 0, 100, 100, 110, 300, 310, 320, 780, 790, 800, 800]), len(b)
+    before, free = values(counts[None])[0], np.ones(n, bool)
+    found, value = simplify(values, counts, np.zeros(n), free, 4)
+    assert (found > 0).sum() == 4 and found.sum() == 12 and found[0] == 2 and value <= before * (1 + SIMPLER)
+    assert value == pytest.approx(values(found[None])[0])
+    fixed = counts_of(b, [780, 790])
+    found, _ = simplify(values, counts, fixed, free, 4)
+    assert (found >= fixed).all() and found.sum() == 12 and (found > 0).sum() == 5
