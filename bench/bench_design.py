@@ -25,10 +25,11 @@ from ivimsc.simulate import DEFAULT_BVALUES
 
 TISSUES = ("liver", "kidney cortex", "placenta core")
 NAMES, SCALES = ("f", "D", "D*"), np.array([1, 1e3, 1e3])
-VOXELS, SEEDS = 40_000, range(1)
+VOXELS, SEEDS = 15_000, range(1)
 # Pooled over the scans, as docs/paper.md has it: D* log-normal about 45 µm²/ms with a log-SD of 0.35
 COHORT = Tissue("cohort", (1, 0.01), (0.30, 0.10), (1.6e-3, 0.25e-3), (47.8e-3, 17.3e-3))
 LAUNCH = choose_device()
+EVERY = False  # the paper's ten and five alone of the usual protocols, and the best by the bound; True: all
 
 
 def fitted(made, protocol, tissue, seed):
@@ -48,17 +49,18 @@ def bench_tissue(name, record):
     """Every protocol's images have the noise that gives all the same scan time; the errors are those of bayes, as installed."""
     made = design(name, snr=30, volumes=16, bmax=800)
     tissue = made.request.tissues[0]
-    errors = {p.name: np.mean([fitted(made, p, tissue, seed) for seed in SEEDS], axis=0) for p in made.protocols}
+    shown = made.protocols if EVERY else made.protocols[:4]
+    errors = {p.name: np.mean([fitted(made, p, tissue, seed) for seed in SEEDS], axis=0) for p in shown}
     sd = np.array([row.prior for row in made.rows[:3]])
     ours = errors[made.protocols[0].name]
-    for protocol in made.protocols:
+    for protocol in shown:
         mse = errors[protocol.name]
         least = [row.rmse for row in made.rows if row.protocol == protocol.name]
         b, n = np.unique(protocol.images, return_counts=True)
-        shown = " ".join(f"{x:.4g}" + (f"×{k}" if k > 1 else "") for x, k in zip(b, n, strict=True))
+        words = " ".join(f"{x:.4g}" + (f"×{k}" if k > 1 else "") for x, k in zip(b, n, strict=True))
         record(
             "design", "bayes on simulated voxels, 16 images' scan time, SNR 30: RMSE, and mean share of the prior's variance that is left",
-            tissue=name, protocol=protocol.name, **{"b [s/mm²]": shown if len(b) < 14 else f"{len(b)} from 0 to {b[-1]:g}"},
+            tissue=name, protocol=protocol.name, **{"b [s/mm²]": words if len(b) < 14 else f"{len(b)} from 0 to {b[-1]:g}"},
             **dict(zip(NAMES, map(float, np.sqrt(mse)), strict=True)),
             **{"smallest possible": " ".join(f"{x:.3g}" for x in least), "share left": float(np.mean(mse / sd**2)),
                "over the design's": float(np.mean(mse / sd**2) / np.mean(ours / sd**2))},
@@ -90,7 +92,7 @@ def bench_table3(record):
         ("five images, the design, b to 500", {"bmax": 500}),
         ("five images, the design, b to 800", {"bmax": 800}),
     ):
-        row("design", design(COHORT, snr=30, volumes=5, s0_known=True, **settings).images, kind)
+        row("design", design(COHORT, snr=30, volumes=5, s0_known=True, distinct=3, **settings).images, kind)
 
 
 @pytest.mark.parametrize("asked", ["liver", "liver,kidney cortex", "placenta core,placenta rim,myometrium"])
@@ -98,7 +100,7 @@ def bench_time(asked, record):
     """The whole of a design, files left out, after a first one that compiles."""
     design("liver", volumes=4, step=200)
     for volumes, step in ((8, 10), (16, 10), (32, 10), (16, 1)):
-        begin = time.perf_counter()
+        begin = time.process_time()
         made = design(asked, volumes=volumes, step=step)
-        record("design_time", "Time of a design", tissue=asked, images=volumes, **{"step [s/mm²]": step},
-               **{"time [s]": time.perf_counter() - begin, "share left": made.value})  # fmt: skip
+        record("design_time", "CPU time of a design, of all cores together", tissue=asked, images=volumes, **{"step [s/mm²]": step},
+               **{"CPU time [s]": time.process_time() - begin, "share left": made.value})  # fmt: skip

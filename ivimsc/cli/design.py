@@ -29,7 +29,7 @@ def design(
     among: str = typer.Option(
         None, metavar="0,10,…", help="The only b-values that may be chosen, instead of the grid [s/mm²]."
     ),
-    distinct: int = typer.Option(None, help="Fewest distinct b-values (default: one for each unknown)."),
+    distinct: int = typer.Option(None, help="Fewest distinct b-values (default: one more than there are unknowns, 5)."),
     s0_known: bool = typer.Option(False, "--s0-known", help="S0 is known, as in synthetic data."),
     spread: float = typer.Option(1.0, help="Factor on the tissue's SDs: above 1 for patients who differ more."),
     te: float = typer.Option(None, help="Echo time of a protocol up to --bmax [ms]; --snr holds at it."),

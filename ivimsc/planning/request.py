@@ -36,7 +36,8 @@ class Request:
     fixed : b-values that the protocol must hold, each as often as it is named [s/mm²]
     step : grid of b-values that the scanner can be set to, from 0 to `bmax` [s/mm²]
     among : the only b-values that may be chosen [s/mm²], instead of the grid
-    distinct : fewest distinct b-values; None: one for each unknown
+    distinct : fewest distinct b-values; None: one more than there are unknowns, so that residuals tell the noise level, which
+        the methods need (`bayes` for its prior)
     s0_known : S0 is known, as in the paper's synthetic data
     spread : factor on the SDs of the tissues: more than 1 for patients who differ more than voxels of one organ do
     te : echo time of a protocol up to `bmax` [ms]: `snr` holds at it
@@ -85,7 +86,7 @@ class Request:
     @property
     def least_distinct(self) -> int:
         """Fewest distinct b-values of the protocol."""
-        return self.unknowns if self.distinct is None else self.distinct
+        return min(self.unknowns + 1, int(self.volumes)) if self.distinct is None else self.distinct
 
     @property
     def candidates(self) -> NDArray[np.float64]:

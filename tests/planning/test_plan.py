@@ -24,7 +24,7 @@ def made():
 def test_the_protocol_is_what_was_asked_for(made):
     result, told = made
     assert result.images.shape == (8,) and 0 in result.bvalues and 500 in result.bvalues and result.bvalues.max() <= 800
-    assert len(result.bvalues) >= 4 and (np.diff(result.bvalues) > 0).all() and (result.bvalues % 20 == 0).all()
+    assert len(result.bvalues) >= 5 and (np.diff(result.bvalues) > 0).all() and (result.bvalues % 20 == 0).all()
     assert told == sorted(told) and told[-1] == 100 and len(set(told)) > 5
 
 
@@ -83,7 +83,7 @@ def test_files(made, tmp_path):
 def test_the_best_by_the_bound_has_shares_with_a_proof():
     result = design(TISSUE, 30.0, 12, 800.0, threads=1, step=20.0, criterion="cramer-rao")
     assert result.optimum is not None and result.optimum.value <= result.value * (1 + 1e-9)
-    assert result.value < 1.03 * result.optimum.value  # 12 whole images for four b-values
+    assert result.value < 1.08 * result.optimum.value  # 12 whole images, and a fifth b-value for the noise level
     assert any(note.startswith("best shares of the scan time by b-value") for note in result.notes)
 
 
