@@ -33,12 +33,13 @@ def test_the_documented_optimum_of_ivim_mri():
     assert found.value <= bound.values(theirs[None])[0] * (1 + 1e-9)
 
 
-def test_deviations_are_the_cramer_rao_bound_of_every_image():
-    request = ask([TISSUE, OTHER], snr=25.0)
+@pytest.mark.parametrize("s0_known", [False, True])
+def test_deviations_are_the_cramer_rao_bound_of_every_image(s0_known):
+    request = ask([TISSUE, OTHER], snr=25.0, s0_known=s0_known)
     bound, images = BoundError(request, request.candidates), [0, 0, 100, 300, 300, 800]
     found = bound.deviations(counts_of(request.candidates, images)[None])[0]
     for row, tissue in zip(found, (TISSUE, OTHER), strict=True):
-        expected = cramer_rao(1.0, tissue.f[0], tissue.D[0], tissue.Dstar[0], images, 1 / 25)[0, 1:]
+        expected = cramer_rao(1.0, tissue.f[0], tissue.D[0], tissue.Dstar[0], images, 1 / 25, s0_known)[0, 1:]
         np.testing.assert_allclose(row, expected, rtol=1e-9)  # the same formula, summed in another order
 
 
