@@ -39,6 +39,10 @@ def test_fixed_images_distinct_and_forbidden_bvalues_are_kept():
     counts, value = exchange(values, start, fixed, allowed, 6)
     assert counts.sum() == 10 and (counts >= fixed).all() and (counts > 0).sum() >= 6 and not counts[~allowed].any()
     assert value < values(start[None])[0]
+    piled = counts_of(
+        b, [0, 50, 100, 200, 300, 500, 500, 500, 500, 500]
+    )  # three of the five at 500 may go, two may not
+    assert (exchange(values, piled, fixed, allowed, 4)[0] >= fixed).all()
 
 
 def test_a_fine_grid_ends_at_its_own_step():
