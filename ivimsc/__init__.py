@@ -21,6 +21,7 @@ _HOMES = {
     "EstimateStore": "ivimsc.store",
     "fit_signals": "ivimsc.fit",
     "simulate_signals": "ivimsc.simulate",
+    "design": "ivimsc.planning",
 }
 
 __all__ = [*_HOMES, "__version__", "plot"]

@@ -12,7 +12,7 @@ from ivimsc.phantoms.shapes import Axes, field
 from ivimsc.physics.parameters import PARAMETERS
 from ivimsc.voxels import Geometry
 
-__all__ = ["Canvas", "Scene", "make_scene"]
+__all__ = ["LIMITS", "Canvas", "Scene", "log_normal", "make_scene"]
 
 COARSE, FINE = 14.0, 5.0  # mm: correlation lengths of the two parts of the spread within a tissue
 MAX_DEVIATION = 2.5  # SDs: keeps single voxels out of the physiologically absurd
@@ -104,12 +104,12 @@ def make_scene(
             blended = (1 - mix) * table[canvas.codes[a]] + mix * table[canvas.codes[b]]
             mean[both], spread[both] = blended.T
         noise = 0.8 * field(points, COARSE, seed, 2 * number) + 0.6 * field(points, FINE, seed, 2 * number + 1)
-        truth[parameter.key] = _log_normal(mean, spread, noise, LIMITS[parameter.code])
+        truth[parameter.key] = log_normal(mean, spread, noise, LIMITS[parameter.code])
     names = {code: name for name, code in canvas.codes.items()}
     return Scene(geometry, Block(truth, tissue, index), names)
 
 
-def _log_normal(
+def log_normal(
     mean: NDArray[np.float32], spread: NDArray[np.float32], deviation: NDArray[np.float32], limits: tuple[float, float]
 ) -> NDArray[np.float32]:
     """Values (voxel,) with that mean and SD, positive by construction; `deviation` is in SDs."""

@@ -6,7 +6,7 @@ from scipy.stats import ks_2samp
 
 from ivimsc.errors import InputError
 from ivimsc.phantoms import make_phantom
-from ivimsc.phantoms.cohort import COHORTS
+from ivimsc.phantoms.cohort import COHORTS, FIRST, SECOND, T2
 from ivimsc.physics.parameters import Bounds
 
 KEYS = ("f", "d", "dstar")
@@ -39,10 +39,11 @@ def test_scans_weeks_and_voxels_are_those_of_the_paper(cohorts):
 
 
 def test_pooled_distributions(cohorts):
-    """About those of the paper's cohort: tolerances of a fifth of a spread for the means, a tenth for the spreads."""
+    """About f of 44 normal pregnancies, D and D* of published studies (data/README.md): tolerances of a fifth of a spread for the
+    means, a tenth for the spreads."""
     for name in ("cohort-train", "cohort-test"):
         truth = cohorts[name][1].truth
-        assert truth["f"].mean() == pytest.approx(0.30, abs=0.02) and truth["f"].std() == pytest.approx(0.10, rel=0.1)
+        assert truth["f"].mean() == pytest.approx(0.26, abs=0.02) and truth["f"].std() == pytest.approx(0.10, rel=0.1)
         assert truth["d"].mean() == pytest.approx(1.6e-3, abs=0.05e-3) and truth["d"].std() == pytest.approx(
             0.25e-3, rel=0.1
         )
@@ -96,7 +97,7 @@ def test_organs_are_whole_and_within_their_slices(cohorts):
 def test_train_and_test_are_of_one_population_and_the_second_centre_is_not(cohorts):
     """Largest distance of the distribution functions.
 
-    0.06 for train and test: scans differ (f by 0.02, D by 0.05 µm²/ms, D* by 5 %), and 24 of them are few. The second
+    0.06 for train and test: scans differ (f by 0.046, D by 0.03 µm²/ms, D* by 10 %), and 24 of them are few. The second
     centre is beyond 0.08 in f and D*.
     """
     train, test, other = (cohorts[name][1].truth for name in COHORTS)
@@ -104,7 +105,22 @@ def test_train_and_test_are_of_one_population_and_the_second_centre_is_not(cohor
         assert ks_2samp(train[key], test[key]).statistic < 0.06
     for key in ("f", "dstar"):
         assert ks_2samp(train[key], other[key]).statistic > 0.08
-    assert other["f"].mean() < train["f"].mean()  # less of the blood is seen: its T2 falls more than the tissue's
+    # more of the blood is seen at 3 T: its T2 falls less than the tissue's. Published: 0.385 (SD 0.053) at 3 T, 0.26 (0.046) at 1.5 T
+    assert train["f"].mean() + 0.03 < other["f"].mean() < 0.385
+
+
+def test_the_t2_of_fetal_blood_is_that_of_the_formula():
+    """R2 = (1 - H) 1.1 + H 12.9 + 83.1 H (1 - H) (1 - Y)² per second (PMC5980668), haematocrit H 0.45, saturation Y 0.84."""
+    h, y = 0.45, 0.84
+    rate = (1 - h) * 1.1 + h * 12.9 + 83.1 * h * (1 - h) * (1 - y) ** 2
+    assert T2[1.5][0] == pytest.approx(1000 / rate, abs=1)
+
+
+def test_spreads_and_trends_between_scans_are_those_published(cohorts):
+    """At 1.5 T: f 0.046, D 0.03e-3, D* 10 % between women and no trend (the draws are quantiles, so to a fifth of that)."""
+    phantom, block = cohorts["cohort-train"]
+    assert SECOND.trend[0] > 0 > SECOND.trend[1]  # at 3 T f rises and D falls
+    assert FIRST.trend == (0, 0, 0)
 
 
 def test_scans_differ_modestly(cohorts):
