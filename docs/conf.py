@@ -1,0 +1,59 @@
+"""The documentation site: `make docs`, or ``python -m sphinx -W -c docs . build/site`` from the root of the project.
+
+The source folder is the root of the project, so that links between pages, tables of results and data are the same here and
+where the Markdown files are read as they are. Nothing is loaded from a network, when the site is built or when it is read.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
+
+from ivimsc import __version__
+
+project, author, copyright = "ivimsc", "The ivimsc developers", "The ivimsc developers, BSD-3-Clause"
+version = release = __version__
+extensions = ["sphinx.ext.autodoc", "numpydoc", "myst_parser", "percent"]
+root_doc = "docs/index"
+include_patterns = ["docs/**", "bench/results/**", "data/README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+exclude_patterns = [
+    "docs/conf.py", "docs/_*", "bench/*.py", "bench/results/paper/work", "build", "dist", "demo_out", "ivimsc", "tests", "*.egg-info", ".*",
+]  # fmt: skip
+
+html_theme = "furo"
+html_title = f"ivimsc {version}"
+html_extra_path = ["_extra"]
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+pygments_style, pygments_dark_style = "tango", "github-dark"
+highlight_language = "none"  # what is indented is a command or a table
+
+myst_heading_anchors = 3
+myst_links_external_new_tab = False
+
+default_role = "py:obj"  # `VoxelStore` in a docstring leads to its entry, where it has one
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say shapes and units
+autodoc_default_options = {"members": True, "undoc-members": False}
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+toc_object_entries = False
+python_use_unqualified_type_names = True
+
+
+def _without_absent(app: Any, name: str, source: list[str]) -> None:
+    """The menu without the lines ``page*`` that no page answers: room for pages that are not there yet."""
+    folder = (ROOT / name).parent
+    lines = source[0].splitlines()
+    source[0] = "\n".join(
+        line for line in lines if not line.endswith("*") or " " in line or any(folder.glob(f"{line}.*"))
+    )
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", lambda app, name, source: name == root_doc and _without_absent(app, name, source))
