@@ -119,7 +119,7 @@ def machine() -> str:
     features = get_host_cpu_features()
     width = next((words for name, words in (("avx512f", " with AVX-512"), ("avx2", " with AVX2")) if features.get(name)), "")  # fmt: skip
     packages = []
-    for name in ("numba", "numpy", "scipy", "dipy"):
+    for name in ("numba", "numpy", "scipy", "dipy", "osipi-ivim"):
         with contextlib.suppress(PackageNotFoundError):
             packages.append(f"{name} {version(name)}")
     return f"{CORES} cores, {platform.machine()}{width}, Python {platform.python_version()}, {', '.join(packages)}"
@@ -199,7 +199,8 @@ Two rows are no programs. A fit whose error is above that of the middle of the r
 have a smaller mean squared error than the last row. Least squares uses no prior: where the data say little it is noisy. `bayes` learns its prior
 from the voxels.
 
-Not installed in this run, and left out: {gone}.
+Not installed in this run, and left out: {gone}. OSIPI's collection is installed by `pip install --no-deps osipi-ivim`: the two algorithms here need numpy
+alone, and are called as they are, over all voxels at once, without the collection's wrapper, which goes voxel by voxel.
 
 ## Compilation
 

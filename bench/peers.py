@@ -92,6 +92,22 @@ def dipy_trr(signals: NDArray) -> Found:
     return fit.perfusion_fraction, fit.D, fit.D_star
 
 
+def osipi_pvh(signals: NDArray) -> Found:
+    """PvH_KB_NKI of OSIPI's collection, its own function over all voxels at once: a line, an intercept, D* from two b-values."""
+    from original.PvH_KB_NKI.DWI_functions_standalone import generate_IVIMmaps_standalone
+
+    D, f, Dstar = generate_IVIMmaps_standalone(signals[:, None, None].astype(np.float64), TEN.tolist())
+    return f.ravel(), D.ravel() * 1e-3, Dstar.ravel() * 1e-3
+
+
+def osipi_oj_gu(signals: NDArray) -> Found:
+    """OJ_GU_seg of OSIPI's collection: ivim-mri's segmented fit, vectorised, as it was before 1.0."""
+    from original.OJ_GU.ivim_seg import seg
+
+    fit = seg(signals.astype(np.float64), TEN, 200)
+    return fit["f"], fit["D"], fit["Dstar"]
+
+
 MANY, SOME, FEW = 200_000, 20_000, 300
 CORES = usable_cores()
 PROGRAMS = (
@@ -104,4 +120,6 @@ PROGRAMS = (
     Program("scipy nnls", scipy_nnls, FEW, 3, "the same 600 atoms as ista"),
     Program("scipy curve_fit", scipy_curve_fit, FEW, 3, "with bounds, in a loop"),
     Program("dipy IvimModel", dipy_trr, FEW, 3, "fit_method='trr', its own bounds", needs="dipy"),
+    Program("OSIPI PvH_KB_NKI", osipi_pvh, MANY, 5, "the fastest of OSIPI's collection: closed forms, D* from b = 0 and 10 alone, 0 where that fails", needs="original"),
+    Program("OSIPI OJ_GU_seg", osipi_oj_gu, SOME, 3, "segmented, D ≤ 3 and D* 3 to 100 µm²/ms (ivim-mri before 1.0)", needs="original"),
 )  # fmt: skip

@@ -4,6 +4,7 @@ The source folder is the root of the project, so that links between pages, table
 where the Markdown files are read as they are. Nothing is loaded from a network, when the site is built or when it is read.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ myst_links_external_new_tab = False
 default_role = "py:obj"  # `VoxelStore` in a docstring leads to its entry, where it has one
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say shapes and units
-autodoc_default_options = {"members": True, "undoc-members": False}
+autodoc_default_options = {"members": True}
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 toc_object_entries = False
@@ -54,6 +55,28 @@ def _without_absent(app: Any, name: str, source: list[str]) -> None:
     )
 
 
+def _described(app: Any, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings as numpydoc reads them: what stands after ``name :`` here is no type but a description, which may go on.
+
+    It goes below the name; and a text of several lines below "Returns" becomes one, for numpydoc takes each for a value.
+    """
+    section, done = "", []
+    for line, below in zip(lines, [*lines[1:], ""], strict=False):  # without any line there is nothing to do
+        if below and not below.strip("-") and line.strip():
+            section = line
+        parts = re.fullmatch(r"([\w*][\w*, ]*) : (.+)", line)
+        before = done[-1] if done else ""
+        goes_on = line[:1].strip() and before[:1].strip() and before.strip("-") and before != section
+        if section in ("Parameters", "Attributes") and parts:
+            done += [parts[1], f"    {parts[2]}"]
+        elif section in ("Returns", "Yields") and goes_on:
+            done[-1] += f" {line}"
+        else:
+            done.append(line)
+    lines[:] = done
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", _described, priority=400)  # before numpydoc
     app.connect("source-read", lambda app, name, source: name == root_doc and _without_absent(app, name, source))

@@ -32,32 +32,37 @@ print(nlls)
 
 # %%
 # maps of nlls
-ivimsc.plot.maps(nlls, keys=("s0", "f", "d", "dstar", "outcome"), z=1)[0, 0].figure
+ivimsc.plot.maps(nlls, keys=("f", "d", "dstar", "outcome"), z=1)[0, 0].figure
 
 # %% [markdown]
-# The last map is the outcome: whether the data determine f, D and D* in that voxel. Where f is small nothing tells D*, and its map is noise there. The
-# sentences say it in words.
+# The last map is the outcome: whether the data determine f, D and D* in that voxel. Where f is small nothing tells D*, and its map is noise there.
+# Every outcome is a sentence, and says what to do.
 
 # %%
 for outcome in ivimsc.Outcome:
     share = np.mean(nlls.outcome[mask] == outcome)
     if share:
-        print(f"{100 * share:5.1f} %  {outcome.sentence}\n         what to do: {outcome.advice}")
+        print(f"{100 * share:5.1f} %  {outcome.sentence}")
+        print(f"         -> {outcome.advice}")
 
 # %% [markdown]
 # A Bayesian fit learns from all voxels what values the tissues have, without training, and is less noisy for it.
 
 # %%
 bayes = ivimsc.fit_signals(signals, b, method="bayes", mask=mask)
+truth = phantom.truth
+print("median errors     f [%]   D [µm²/ms]   D* [µm²/ms]")
 for name, fit in {"nlls": nlls, "bayes": bayes}.items():
-    for key, field, scale, unit in (("f", "f", 100, "%"), ("d", "D", 1e3, "µm²/ms"), ("dstar", "Dstar", 1e3, "µm²/ms")):
-        error = scale * (getattr(fit, field)[at] - phantom.truth[key])
-        print(f"{name:6}{field:6} median error {np.median(np.abs(error)):6.3g} {unit}")
+    f = np.median(np.abs(fit.f[at] - truth["f"]))
+    D = np.median(np.abs(fit.D[at] - truth["d"]))
+    Dstar = np.median(np.abs(fit.Dstar[at] - truth["dstar"]))
+    print(f"{name:14}{100 * f:9.2f}{1e3 * D:13.3f}{1e3 * Dstar:14.1f}")
 
 # %%
 # one voxel: what was measured, and what was fitted
 best = np.argwhere((nlls.outcome == 1) & (nlls.f > 0.2))[0]
-ivimsc.plot.voxel({"nlls": nlls, "bayes": bayes}, signals, place=best, sigma=1 / 30).figure
+fits = {"nlls": nlls, "bayes": bayes}
+ivimsc.plot.voxel(fits, signals, place=best, sigma=1 / 30).figure
 
 # %% [markdown]
 # To keep it: `nlls.to_nifti("maps", like="scan.nii.gz")` writes NIfTI maps where the scan lies, and `VoxelStore.write` keeps the

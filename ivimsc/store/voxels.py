@@ -130,9 +130,9 @@ class VoxelStore(Store):
         truth : s0 [unit of the signals], f, d and dstar [mm²/s], or those of another model of `physics.models`: arrays as
             the signals without b, or numbers; NaN where it is not known
         force : replace a store of the same name
-        about : tissue : signals without b, codes 0..255; tissue_names : code -> name; repeats : (b,) images that each image
-            is the mean of, where each b-value comes once; source : a text; attrs : whatever else there is to say, JSON
-            types. ``attrs={"sigma": s, "noise": "rician"}`` tells `compare` the noise of simulated signals
+        about : tissue: signals without b, codes 0..255; tissue_names: code -> name; repeats: (b,) images that each image is the
+            mean of, where each b-value comes once; source: a text; attrs: whatever else there is to say, JSON types.
+            ``attrs={"sigma": s, "noise": "rician"}`` tells `compare` the noise of simulated signals
 
         Returns
         -------

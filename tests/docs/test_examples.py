@@ -4,6 +4,7 @@ Those of README.md, python.md, extending.md and start.md run in `tests/test_read
 `test_extending.py` and `test_start.py`, which look at their results too.
 """
 
+import doctest
 import re
 import sys
 from pathlib import Path
@@ -86,3 +87,10 @@ def test_the_store_of_the_page_is_what_it_says(folder):
         pytest.raises(ivimsc.InputError, match="do not agree with their checksum"),
     ):
         store.read(0, 2)
+
+
+@pytest.mark.parametrize("documented", [ivimsc.fit_signals, ivimsc.VoxelStore.write], ids=lambda f: f.__qualname__)
+def test_the_examples_of_docstrings_say_what_comes_out(documented, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (found,) = (test for test in doctest.DocTestFinder().find(documented, documented.__name__) if test.examples)
+    assert doctest.DocTestRunner().run(found).failed == 0 < len(found.examples)
