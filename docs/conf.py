@@ -46,13 +46,16 @@ toc_object_entries = False
 python_use_unqualified_type_names = True
 
 
-def _without_absent(app: Any, name: str, source: list[str]) -> None:
-    """The menu without the lines ``page*`` that no page answers: room for pages that are not there yet."""
-    folder = (ROOT / name).parent
-    lines = source[0].splitlines()
-    source[0] = "\n".join(
-        line for line in lines if not line.endswith("*") or " " in line or any(folder.glob(f"{line}.*"))
-    )
+def _read(app: Any, name: str, source: list[str]) -> None:
+    """A page as it is read: links to folders lead to the list of their tables.
+
+    The menu loses the lines ``page*`` that no page answers: they are room for pages that are not there yet.
+    """
+    source[0] = re.sub(r"\]\(\.\./bench/results[/a-z]*\)", "](results.md)", source[0])
+    if name == root_doc:
+        folder, lines = (ROOT / name).parent, source[0].splitlines()
+        absent = {line for line in lines if re.fullmatch(r"[\w-]+\*", line) and not any(folder.glob(f"{line}.*"))}
+        source[0] = "\n".join(line for line in lines if line not in absent)
 
 
 def _described(app: Any, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
@@ -79,4 +82,4 @@ def _described(app: Any, what: str, name: str, found: Any, options: Any, lines: 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _described, priority=400)  # before numpydoc
-    app.connect("source-read", lambda app, name, source: name == root_doc and _without_absent(app, name, source))
+    app.connect("source-read", _read)
