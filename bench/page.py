@@ -125,6 +125,17 @@ def machine() -> str:
     return f"{CORES} cores, {platform.machine()}{width}, Python {platform.python_version()}, {', '.join(packages)}"
 
 
+def _busy(loads: list[float]) -> str:
+    """What other work did to the run, from the load averages before and after the rounds."""
+    if max(loads) <= 1.5 * CORES:
+        return ""
+    low, high = sorted(loads)
+    return (
+        f"**Other work kept the machine busy (load {low:.0f} to {high:.0f}), so that speeds by the clock are too low, and their spread is wide; "
+        "compare the voxels per CPU second.**"
+    )
+
+
 def change(name: str, now: dict, before: dict) -> str:
     """What became of the speed of a program, over that of the reference in the same run."""
     rows, old = now["rows"], before.get("rows", {})
@@ -163,7 +174,7 @@ def page(now: dict, before: dict) -> str:
     since = f"the run of {before['date']} (ivimsc {before['version']})" if before else "nothing: this is the first run"
     gone = ", ".join(now["left_out"]) or "none"
     return TEMPLATE.format(
-        date=now["date"], version=now["version"], machine=now["machine"], snr=SNR, many=MANY, speeds="\n".join(speeds), what="\n".join(what),
+        date=now["date"], version=now["version"], machine=now["machine"], busy=_busy(now["loads"]), snr=SNR, many=MANY, speeds="\n".join(speeds), what="\n".join(what),
         compiled="\n".join(compiled), since=since, moved="\n".join(moved), gone=gone, reference=REFERENCE, same=f"{100 * SAME:.0f} %",
     )  # fmt: skip
 
@@ -184,7 +195,7 @@ TEMPLATE = """\
 Programs side by side, on the same voxels, in one run. Speeds are to be read as ratios: machines differ and are shared. Read quality
 beside speed: a fit that is fast and wrong is not fast.
 
-Made by `python -m bench.page` on {date} with ivimsc {version}, on a shared machine of {machine}.
+Made by `python -m bench.page` on {date} with ivimsc {version}, on a shared machine of {machine}. {busy}
 
 ## Fits
 
@@ -241,11 +252,14 @@ def main() -> None:
     asked = parser.parse_args()
     before = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     there = tuple(program for program in PROGRAMS if not program.needs or find_spec(program.needs))
+    begin = os.getloadavg()[0]
+    rows = measure(there)
     now = {
         "date": datetime.now(UTC).date().isoformat(),
         "version": __version__,
         "machine": machine(),
-        "rows": measure(there),
+        "loads": [begin, os.getloadavg()[0]],  # the rounds lie between
+        "rows": rows,
         "floors": floors(),
         "compiled": compile_times([program.name for program in there if program.name.startswith("ivimsc")]),
         "left_out": [program.name for program in PROGRAMS if program not in there],

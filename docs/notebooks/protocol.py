@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Planning a protocol
+# # A protocol for the liver
 #
 # Which b-values should a scan have? The answer depends on the tissue, the noise and what is asked. Two criteria are at hand before anything is
 # measured: the Cramér-Rao bound, and the smallest possible mean squared error under what is known of the tissue.
