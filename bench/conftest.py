@@ -1,6 +1,6 @@
 """Benchmarks: one file per question. Each prints a table and writes it to bench/results/ with the command that made it.
 
-Run one with ``python -m pytest bench/bench_peers.py`` (they are not part of the tests). Kernels are compiled before the
+Run one with ``python -m pytest bench/bench_quality.py`` (they are not part of the tests). Kernels are compiled before the
 clock starts; speeds of one table come from one run and are to be read as ratios, since machines differ and are shared. A
 table is written anew with the rows of this run: where ``-k`` leaves out some of its rows, they are lost from the file.
 """

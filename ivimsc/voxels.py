@@ -12,7 +12,16 @@ from ivimsc.device.launch import is_on_gpu
 from ivimsc.errors import InputError
 from ivimsc.physics.protocol import select_bvalues
 
-__all__ = ["Geometry", "SelectedVoxels", "VoxelSource", "Voxels", "sample_signals", "weights_of"]
+__all__ = [
+    "Geometry",
+    "SelectedVoxels",
+    "VoxelSource",
+    "Voxels",
+    "inside_of",
+    "sample_signals",
+    "weights_of",
+    "with_nan",
+]
 
 SAMPLE, RUN = 8192, 16  # voxels that tell what a whole data set has in common, in runs of neighbours
 
@@ -55,6 +64,37 @@ def weights_of(repeats: ArrayLike | None, n: int) -> NDArray[np.float64]:
     if weights.shape != (n,) or not np.all((weights >= 1) & np.isfinite(weights)):
         raise InputError(f"repeats: found {repeats}, expected {n} numbers of images of at least 1, one per b-value")
     return weights
+
+
+def with_nan(signals: ArrayLike) -> NDArray:
+    """The signals as an array; masked values are NaN."""
+    if not np.ma.is_masked(signals):
+        return np.asarray(signals)
+    if signals.dtype.kind not in "fiub":  # told of by those who need real numbers
+        return signals.data
+    return signals.astype(np.result_type(signals.dtype, np.float32)).filled(np.nan)
+
+
+def inside_of(mask: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The mask (…) of signals (…, b) as bool: voxels above 0.
+
+    Parameters
+    ----------
+    mask : (…), of any type of numbers
+    shape : of the signals without b
+
+    Raises
+    ------
+    InputError
+        for a mask of another shape, and for one without a voxel
+    """
+    inside = np.asarray(mask)
+    if inside.shape != shape:
+        raise InputError(f"mask: found shape {inside.shape}, expected {shape}, that of the signals without b")
+    inside = inside if inside.dtype == bool else inside > 0
+    if not inside.any():
+        raise InputError("mask: found no voxel above 0, expected at least one")
+    return inside
 
 
 def sample_signals(voxels: VoxelSource, most: int = SAMPLE) -> NDArray[np.float32]:

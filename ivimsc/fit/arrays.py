@@ -14,7 +14,7 @@ from ivimsc.fit.prepare import prepare
 from ivimsc.methods import Method, find_method
 from ivimsc.physics.protocol import Protocol
 from ivimsc.physics.volume_notes import missing_note, rising_note
-from ivimsc.voxels import Geometry, Voxels
+from ivimsc.voxels import Geometry, Voxels, inside_of, with_nan
 
 __all__ = ["fit_signals"]
 
@@ -63,7 +63,7 @@ def fit_signals(
     (0.3, 0.0016, 0.045)
     """
     record = find_method(method)
-    array = signals if is_on_gpu(signals) else _with_nan(signals)
+    array = signals if is_on_gpu(signals) else with_nan(signals)
     launch = _launch(array, device, threads, record)
     if array.dtype.kind not in "fiub":
         raise InputError(f"signals: found dtype {array.dtype}, expected real numbers")
@@ -91,15 +91,7 @@ def _inside(mask: ArrayLike, array: Any) -> NDArray[np.bool_]:
     """The mask (…) as bool; InputError where it does not fit the signals, or has no voxel."""
     if is_on_gpu(array):
         raise InputError("mask: found with signals on a GPU, expected none: choose the voxels there, signals[mask]")
-    inside = np.asarray(mask)
-    if inside.shape != array.shape[:-1]:
-        raise InputError(
-            f"mask: found shape {inside.shape}, expected {array.shape[:-1]}, that of the signals without b"
-        )
-    inside = inside if inside.dtype == bool else inside > 0
-    if not inside.any():
-        raise InputError("mask: found no voxel above 0, expected at least one")
-    return inside
+    return inside_of(mask, tuple(array.shape[:-1]))
 
 
 def _with_flat_sigma(options: dict[str, Any], signals: Any, inside: NDArray[np.bool_] | None) -> dict[str, Any]:
@@ -123,15 +115,6 @@ def _with_flat_sigma(options: dict[str, Any], signals: Any, inside: NDArray[np.b
 def _space(shape: tuple[int, ...]) -> Geometry | None:
     """Two or three leading axes of signals (…, b) are taken for space, with cubic voxels; None for others."""
     return Geometry((*shape, 1)[:3], np.eye(4)) if len(shape) in (2, 3) else None
-
-
-def _with_nan(signals: ArrayLike) -> NDArray:
-    """The signals as an array; masked values are NaN."""
-    if not np.ma.is_masked(signals):
-        return np.asarray(signals)
-    if signals.dtype.kind not in "fiub":  # told of by `fit_signals`
-        return signals.data
-    return signals.astype(np.result_type(signals.dtype, np.float32)).filled(np.nan)
 
 
 def _rows(array: Any, protocol: Protocol, launch: Launch) -> tuple[Any, list[str]]:

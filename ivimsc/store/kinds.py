@@ -24,6 +24,7 @@ __all__ = [
     "damaged",
     "expect_checksums",
     "first_line",
+    "require_attrs",
     "require_bvalues",
     "require_kind",
     "require_known",
@@ -82,6 +83,19 @@ def require_bvalues(bvalues: NDArray) -> NDArray[np.float64]:
     if not ascending or not np.isfinite(bvalues).all() or (bvalues < 0).any():
         raise Damaged(f"b-values that are not ascending numbers from 0 on, at most {MOST_BVALUES:,}")
     return bvalues
+
+
+def require_attrs(attrs: Mapping[str, Any]) -> None:
+    """Refuse what methods and stages read among the attrs of a store where it is of another kind (Damaged)."""
+    notes, sigma, repeats = attrs.get("notes", []), attrs.get("sigma", 0.0), attrs.get("repeats")
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise Damaged("notes of another kind, expected a list of texts")
+    if isinstance(sigma, bool) or not isinstance(sigma, int | float) or not np.isfinite(sigma):
+        raise Damaged("sigma of another kind, expected a finite number")
+    if repeats is not None and not (isinstance(repeats, list) and all(isinstance(n, int | float) for n in repeats)):
+        raise Damaged("repeats of another kind, expected a list of numbers")
+    if not isinstance(attrs.get("noise", ""), str):
+        raise Damaged("noise of another kind, expected a text")
 
 
 def require_known(outcome: NDArray[np.uint8]) -> None:

@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from ivimsc.errors import InputError
 from ivimsc.physics.models import MODELS
 from ivimsc.physics.parameters import BY_KEY
+from ivimsc.store.arrays import packed
 from ivimsc.store.hdf5 import BLOCK, VOXELS, Store, checked, column, created, describe
-from ivimsc.store.kinds import Attributes, require_bvalues, require_kind
+from ivimsc.store.kinds import Attributes, require_attrs, require_bvalues, require_kind
 from ivimsc.store.reading import Damaged, Table
 from ivimsc.store.same_fit import to_json
 from ivimsc.voxels import Geometry, Voxels, weights_of
@@ -65,7 +66,7 @@ class VoxelStore(Store):
             raise Damaged(f"truth of {', '.join(truth)}, expected that of a model, such as {', '.join(MODELS['biexp'].keys)}")  # fmt: skip
         if "tissue" in self._file:
             require_kind(self._file["tissue"], "u", (None,))
-        _require_attrs(self.attrs)
+        require_attrs(self.attrs)
         self.weights  # noqa: B018, refuses repeats of another kind
         self.signals.expect(f"sha256:{self.signals_sha256}")  # where no other checksum is there
 
@@ -109,6 +110,57 @@ class VoxelStore(Store):
         with checked(self.path):
             return self._file["tissue"][start:stop]
 
+    @staticmethod
+    def write(path: str | Path, signals: ArrayLike, bvalues: ArrayLike, mask: ArrayLike | None = None,
+              geometry: Any = None, truth: Mapping[str, ArrayLike] | None = None, force: bool = False,
+              **about: Any) -> Path:  # fmt: skip
+        """Write a voxel store from arrays, volumes and masks.
+
+        What `ivimsc pack` makes of a NIfTI file, this makes of the same arrays: a signal for each b-value, the voxels of the
+        mask alone, x fastest. Memory beside the arrays is that of 65,536 voxels, so `signals` may be a ``numpy.memmap``.
+
+        Parameters
+        ----------
+        path : the store, .h5
+        signals : (x, y, z, b), (x, y, b) or (voxel, b) of any real dtype, one image for each entry of `bvalues`, in any unit.
+            NaN, Inf and masked values are missing: a b-value is the mean of its other images
+        bvalues : (b,) in s/mm², in any order; repeats and directions are averaged
+        mask : signals without b, above 0 where a voxel is to be fitted; default: everywhere
+        geometry : where the volume lies: an affine (4, 4) [mm], a `Geometry`, or an open store; default: cubic voxels of 1 mm
+        truth : s0 [unit of the signals], f, d and dstar [mm²/s], or those of another model of `physics.models`: arrays as
+            the signals without b, or numbers; NaN where it is not known
+        force : replace a store of the same name
+        about : tissue: signals without b, codes 0..255; tissue_names: code -> name; repeats: (b,) images that each image is the
+            mean of, where each b-value comes once; source: a text; attrs: whatever else there is to say, JSON types.
+            ``attrs={"sigma": s, "noise": "rician"}`` tells `compare` the noise of simulated signals
+
+        Returns
+        -------
+        `path`
+
+        Raises
+        ------
+        InputError
+            for arrays that do not fit together, b-values that are none, a `geometry` that is no place, truth of no model,
+            tissue that is no code, an unknown name in `about`, and a file that exists (without `force`)
+        IvimscError
+            if the disk is full
+
+        Examples
+        --------
+        >>> import numpy as np, ivimsc
+        >>> signals = ivimsc.simulate_signals(1000.0, np.full((4, 3, 2), 0.2), 1.2e-3, 0.04, [0, 50, 200, 400, 800])
+        >>> path = ivimsc.VoxelStore.write("scan.h5", signals, [0, 50, 200, 400, 800])
+        >>> with ivimsc.VoxelStore(path) as store:
+        ...     len(store), store.geometry.shape
+        (24, (4, 3, 2))
+        """
+        found = packed(signals, bvalues, mask, geometry, truth, **about)
+        with VoxelWriter(path, found.n, found.bvalues, found.geometry, force, **found.about) as writer:
+            for piece in found.pieces:
+                writer.append(*piece)
+        return Path(path)
+
     @cached_property
     def truth(self) -> dict[str, NDArray[np.float32]] | None:
         """True parameters, arrays (voxel,) under the `truth_keys`; None for measured data."""
@@ -120,19 +172,6 @@ class VoxelStore(Store):
         """Tissue codes (voxel,), named in `tissue_names`; None where the voxels are not labelled."""
         with checked(self.path):
             return self._file["tissue"][:] if "tissue" in self._file else None
-
-
-def _require_attrs(attrs: Mapping[str, Any]) -> None:
-    """Refuse what methods and stages read among the attrs of a store where it is of another kind (Damaged)."""
-    notes, sigma, repeats = attrs.get("notes", []), attrs.get("sigma", 0.0), attrs.get("repeats")
-    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
-        raise Damaged("notes of another kind, expected a list of texts")
-    if isinstance(sigma, bool) or not isinstance(sigma, int | float) or not np.isfinite(sigma):
-        raise Damaged("sigma of another kind, expected a finite number")
-    if repeats is not None and not (isinstance(repeats, list) and all(isinstance(n, int | float) for n in repeats)):
-        raise Damaged("repeats of another kind, expected a list of numbers")
-    if not isinstance(attrs.get("noise", ""), str):
-        raise Damaged("noise of another kind, expected a text")
 
 
 class VoxelWriter:
