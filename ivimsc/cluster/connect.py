@@ -119,7 +119,7 @@ def _quiet() -> Iterator[None]:
 def _local(distributed: Any, count: int) -> Iterator[Any]:
     """A scheduler and `count` worker processes on this machine, for as long as the block takes."""
     made = distributed.LocalCluster(
-        n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0,
+        n_workers=count, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=0,
         silence_logs=logging.CRITICAL + 1, host="127.0.0.1",
     )  # fmt: skip
     try:
