@@ -30,7 +30,7 @@ def test_everything_is_there_and_said(shown):
         "placenta_nlls.h5",
         "placenta_scdnn.h5",
         "placenta_scdnn.safetensors",
-        "placenta_segmented.h5",
+        "placenta_bayes.h5",
         "placenta.png",
         "placenta_errors.csv",
     }
@@ -41,7 +41,7 @@ def test_everything_is_there_and_said(shown):
         "constant guess",
         "Cramér-Rao bound",
         "smallest possible",
-        "segmented",
+        "bayes",
         "nlls",
         "scdnn",
         "placenta.png",

@@ -45,6 +45,8 @@ def test_planning_a_protocol():
     bound = np.sqrt(np.diag(np.linalg.inv(slopes @ slopes.T))) / 50
     found = scope["cramer_rao"](**liver, bvalues=b, sigma=1 / 50)[0]
     np.testing.assert_allclose(found, bound, rtol=1e-6)
+    left = scope["made"].left
+    assert left["this design"] < min(left["the paper's ten"], left["equally spaced"], left["the paper's five"])
     assert np.all(scope["errors"]["five"] < 0.8 * scope["bounds"]["five"])  # "well below where the protocol is poor"
 
 
