@@ -60,9 +60,9 @@ def test_a_given_noise_is_in_the_unit_of_the_signal():
     assert stored(rules=RULES._replace(sigma=20.0)).fstd == pytest.approx(0.5 * 20 / 500)
 
 
-def test_without_a_degree_of_freedom_there_are_no_errors():
+def test_without_a_degree_of_freedom_there_are_no_errors_and_nothing_is_told():
     r = stored(rules=RULES._replace(n=4))
-    assert np.isnan(r.fstd) and np.isnan(r.dstd) and np.isnan(r.dstarstd) and r.outcome == Outcome.CONVERGED
+    assert np.isnan(r.fstd) and np.isnan(r.dstd) and np.isnan(r.dstarstd) and r.outcome == Outcome.DSTAR_UNIDENTIFIABLE
 
 
 def test_an_infinite_error_is_none():
