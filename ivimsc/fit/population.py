@@ -5,7 +5,7 @@ a mixture of Gaussians, or the broad prior where the data do not tell a populati
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,12 @@ from ivimsc.adapting.population import Population
 from ivimsc.device.launch import Launch
 from ivimsc.errors import InputError
 from ivimsc.fit.noise import has_signal, measure_noise
-from ivimsc.methods.bayes.method import Options as BayesOptions
-from ivimsc.methods.bayes.prior_and_noise import learn
-from ivimsc.methods.bayes.priors import Prior, draw, parameters
 from ivimsc.options import expect_positive, option
 from ivimsc.physics.protocol import require_distinct
 from ivimsc.voxels import VoxelSource, sample_signals
+
+if TYPE_CHECKING:
+    from ivimsc.methods.bayes.priors import Prior
 
 __all__ = ["Told", "population_of"]
 
@@ -61,6 +61,12 @@ def population_of(
     InputError
         for fewer than 4 b-values, no voxel with signal, and a noise level that cannot be told
     """
+    from ivimsc.methods.bayes.method import (
+        Options as BayesOptions,  # bayes is loaded only where a population is asked for
+    )
+    from ivimsc.methods.bayes.prior_and_noise import learn
+    from ivimsc.methods.bayes.priors import draw, parameters
+
     bvalues, weights = np.asarray(voxels.bvalues, np.float64), np.asarray(voxels.weights, np.float64)
     require_distinct(bvalues, FEW_B - (told.s0 is not None), "a population from the data")
     signals = _good(sample_signals(voxels, 2 * VOXELS))
@@ -86,7 +92,7 @@ def population_of(
     ), notes
 
 
-def _of_a_tissue(prior: Prior, t: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _of_a_tissue(prior: "Prior", t: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Draws (draw,) of a mixture that are rather of another component than the last, the broad one; all where it is alone."""
     if len(prior.constants) < 2:
         return np.ones(t.shape[1], bool)
