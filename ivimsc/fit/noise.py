@@ -27,6 +27,7 @@ UNKNOWNS = 4  # S0, f, D and D*
 FEWEST = 30  # voxels whose residuals tell a noise level: to 5 % at six degrees of freedom
 APART = 0.2  # mean of the background over that of the tissue, below which there is a background at all
 BRIGHTEST = 0.98  # quantile of the signals at the smallest b; brighter ones count as that, for some are spikes
+FINEST = 1e-5  # of S0: no scanner has less noise, and float32 signals without any fit to about a tenth of that
 CLOSE = 1e-5  # relative distance of an estimate from a bound that it lies at
 
 
@@ -84,7 +85,8 @@ def measure_noise(voxels: VoxelSource, launch: Launch) -> NoiseLevel:
     weights = np.asarray(voxels.weights, np.float64)  # images behind each signal
     squares, freedom = np.sum(weights * rest * rest, axis=1), len(b) - _spent(found)
     told = np.isfinite(squares) & (freedom > 0)
-    sigma = sigma_of_squares(squares[told], freedom[told]) if told.any() else 0.0
+    finest = FINEST * float(np.nanmedian(np.abs(found.S0))) if told.any() else 0.0
+    sigma = max(sigma_of_squares(squares[told], freedom[told]), finest) if told.any() else 0.0
     if not sigma > 0:
         raise InputError("noise level: found no voxel with residuals to tell it from, expected the option snr or sigma")
     of_signals = sigma * float(np.sqrt(np.mean(1 / weights)))

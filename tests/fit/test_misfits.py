@@ -157,3 +157,13 @@ def test_models_beyond_two_exponentials_are_judged_by_their_own_curve(method):
     np.testing.assert_allclose(e.chi2, total / (used.sum() - unknowns), rtol=5e-3)  # estimates are float32
     np.testing.assert_array_equal(e.outcome == Outcome.MISFIT, total > chi2.isf(1e-4, used.sum()))
     assert np.all(e.outcome[:20] == Outcome.MISFIT) and not np.any(e.outcome[20:] == Outcome.MISFIT)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1000.0])
+def test_signals_without_noise_are_no_misfits(unit):
+    """What float32 leaves of perfect signals is no noise level, and nothing to hold residuals against."""
+    random = np.random.default_rng(0)
+    f, D, p = random.uniform(0.05, 0.4, 500), random.uniform(0.8e-3, 2e-3, 500), random.uniform(0.01, 0.08, 500)
+    e = ivimsc.fit_signals(unit * ivimsc.simulate_signals(1.0, f, D, p, TEN), TEN)
+    assert set(e.outcome.tolist()) == {Outcome.CONVERGED}
+    np.testing.assert_allclose(e.f, f, rtol=1e-2)
