@@ -173,9 +173,8 @@ def _keep_points(noise: NoiseModel, signals: NDArray[np.float32], prior: Prior, 
     for rician in (False, True):
         which = np.flatnonzero((low & noise.rician) == rician)
         some, scale = np.ascontiguousarray(signals[which]), np.empty(len(which), np.float32)
-        if (
-            noise.rician and not rician
-        ):  # the mean of a magnitude lies above its signal by about half of its noise variance over it
+        if noise.rician and not rician:
+            # the mean of a magnitude lies above its signal by about half of its noise variance over it
             some = np.sqrt(np.maximum(some * some - noise.sigma * noise.sigma, 0)).astype(np.float32)
         scales(some, scale)
         part = Kept(np.empty((len(which), 3, number), np.float32), np.empty((len(which), number), np.float32))
